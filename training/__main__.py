@@ -1,0 +1,36 @@
+"""``python -m training <stage> --config FILE [key=value …]``: one command per stage."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from training.config import load_config
+
+STAGES = {
+    "prepare": ("training.prepare", "prepare"),
+    "autoencoder": ("training.autoencoder", "train_autoencoder"),
+}
+
+
+def main() -> int:
+    """Run one stage."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    arguments = parser.parse_intermixed_args()
+    try:
+        config = load_config(arguments.config, arguments.overrides)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    module, function = STAGES[arguments.stage]
+    getattr(importlib.import_module(module), function)(config)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
