@@ -11,7 +11,13 @@ from training.config import load_config
 
 STAGES = {
     "prepare": ("training.prepare", "prepare"),
+    "label": ("training.pseudo_labels", "label"),
     "autoencoder": ("training.autoencoder", "train_autoencoder"),
+    "encode": ("training.encode", "encode"),
+    "diffusion": ("training.denoiser", "train_diffusion"),
+    "controlnet": ("training.denoiser", "train_controlnet"),
+    "export": ("training.export", "export"),
+    "evaluate": ("training.evaluate", "evaluate"),
 }
 
 

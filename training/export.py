@@ -1,0 +1,95 @@
+"""Stage *export*: averaged weights as half-precision safetensors and a model card with all that was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from training.config import Config
+from training.denoiser import hu_prior
+from training.files import load_checkpoint, write_json
+from training.prepare import read_cases
+
+
+def averaged_weights(run: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """EMA weights of the three networks from the stages' checkpoints."""
+    autoencoder = load_checkpoint(run / "autoencoder.pt")
+    denoiser = load_checkpoint(run / "controlnet.pt")
+    if autoencoder is None or denoiser is None:
+        raise ValueError("Nothing to export yet: run the stages 'autoencoder' and 'controlnet' first.")
+    parts = {"autoencoder": autoencoder["ema"]["shadow"]}
+    for part in ("unet", "controlnet"):
+        prefix = part + "."
+        parts[part] = {k.removeprefix(prefix): v for k, v in denoiser["ema"]["shadow"].items() if k.startswith(prefix)}
+    return parts
+
+
+def write_part(folder: Path, part: str, weights: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """Save one network in half precision; returns the card's entry for the file."""
+    path = folder / f"{part}.safetensors"
+    save_file({k: v.half().contiguous() for k, v in weights.items()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"name": path.name, "sha256": digest, "bytes": path.stat().st_size, "source": None}
+
+
+def collect_sources(prepared: Path) -> list[dict[str, Any]]:
+    """One entry per collection: licence, citation and number of training cases."""
+    groups: dict[tuple[str, str, str], int] = defaultdict(int)
+    for meta in read_cases(prepared, "train"):
+        groups[meta["collection"], meta["licence"], meta["citation"]] += 1
+    return [{"name": n, "licence": lic, "citation": cite, "cases": k} for (n, lic, cite), k in sorted(groups.items())]
+
+
+def trained_range(run: Path, prepared: Path) -> dict[str, Any]:
+    """Labels and fields of view (5th to 95th percentile over the encoded volumes) that training has seen."""
+    index = json.loads((run / "latents" / "index.json").read_text(encoding="utf-8"))["latents"]
+    views = np.array([np.array(e["shape"]) * 4 * np.array(e["spacing"]) for e in index if e["split"] == "train"])
+    low, high = np.percentile(views, 5, axis=0), np.percentile(views, 95, axis=0)
+    labels: set[int] = set()
+    for meta in read_cases(prepared, "train"):
+        labels.update(np.unique(np.load(prepared / meta["case_id"] / "mask.npy")).tolist())
+    return {"labels": sorted(labels - {0}), "regions": ["head", "chest", "abdomen", "pelvis"],
+            "fov_mm": [[round(float(a)), round(float(b))] for a, b in zip(low, high, strict=True)]}
+
+
+def quality_of(run: Path) -> dict[str, Any]:
+    """What the stage *evaluate* measured, as far as it has run."""
+    path = run / "evaluation.json"
+    if not path.is_file():
+        return {}
+    report = json.loads(path.read_text(encoding="utf-8"))
+    keep = ("cases", "steps", "distance_to_real", "dice_with_mask", "dice_share_of_real", "organ_median_error_hu",
+            "labeled_training_cases")
+    return {key: report[key] for key in keep}
+
+
+def export(config: Config) -> None:
+    """Write ``<export.folder>/{autoencoder,unet,controlnet}.safetensors`` and ``card.json``."""
+    c = config["export"]
+    run, prepared, folder = Path(config["run"]), Path(config["prepared"]), Path(c["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {part: write_part(folder, part, weights) for part, weights in averaged_weights(run).items()}
+    index = json.loads((run / "latents" / "index.json").read_text(encoding="utf-8"))
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    card = {
+        **c["card"],
+        "networks": {part: {"arguments": arguments} for part, arguments in config["network"].items()},
+        "files": files,
+        "latent": {"channels": 4, "downsampling": 4, "scale_factor": index["scale_factor"]},
+        "conditioning": {"hu_prior": hu_prior(), "spacing_factor": 100, "class_label": 1, "body_region": False,
+                         "region_factor": 100, "guidance_class_label": 0},
+        "trained_on": trained_range(run, prepared),
+        "sources": collect_sources(prepared),
+        "training": {"commit": commit, "command": c["command"]},
+        "quality": quality_of(run),
+    }
+    write_json(folder / "card.json", card)
+    print(f"exported {sum(f['bytes'] for f in files.values()) / 1e6:.1f} MB to {folder}")
