@@ -18,6 +18,7 @@ from monai.networks.nets import PatchDiscriminator
 from training.config import Config
 from training.ema import ExponentialMovingAverage
 from training.files import load_checkpoint, save_checkpoint
+from training.linear_start import linear_start
 from SynthCTLib.networks import build_autoencoder
 from training.patches import PatchSampler
 from training.prepare import read_cases
@@ -63,10 +64,14 @@ def train_autoencoder(config: Config) -> None:
         optimizer.load_state_dict(state["optimizer"])
         critic_optimizer.load_state_dict(state["critic_optimizer"])
         step = state["step"]
+    weights = config["sampling"]
+    if step == 0:
+        first = PatchSampler(Path(config["prepared"]), read_cases(config["prepared"], "train"), weights, c["patch"], 2)
+        linear_start(model, first.batch(24))
+        ema = ExponentialMovingAverage(model, c["ema"])
     model, optimizer = fabric.setup(model, optimizer)
     critic, critic_optimizer = fabric.setup(critic, critic_optimizer)
 
-    weights = config["sampling"]
     train = PatchSampler(Path(config["prepared"]), read_cases(config["prepared"], "train"), weights, c["patch"],
                          config["seed"] + step + 1000 * fabric.global_rank)
     val = PatchSampler(Path(config["prepared"]), read_cases(config["prepared"], "val"), weights, c["patch"], 1)

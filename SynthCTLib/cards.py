@@ -1,0 +1,121 @@
+"""Model cards: the JSON that tells the engine all it needs to know about a model (schema: ``card.schema.json``).
+
+Cards that come with SynthCT lie in ``Resources/models/<id>/card.json``; a user's own lie in ``<store>/<id>/card.json``
+or anywhere else, named by path.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from SynthCTLib.errors import ModelError
+from SynthCTLib.resources import resource_path
+
+if TYPE_CHECKING:
+    from SynthCTLib.store import ModelStore
+
+PARTS = ("autoencoder", "unet", "controlnet")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """One model card; attributes are the keys of the JSON (see ``card.schema.json``), ``path`` is where it was read."""
+
+    schema: int
+    id: str
+    title: str
+    family: str
+    embedded: bool
+    networks: dict[str, Any]
+    files: dict[str, Any]
+    latent: dict[str, Any]
+    scheduler: dict[str, Any]
+    conditioning: dict[str, Any]
+    intensity: dict[str, Any]
+    grid: dict[str, Any]
+    trained_on: dict[str, Any]
+    defaults: dict[str, Any]
+    licence: dict[str, Any]
+    sources: list[dict[str, Any]]
+    citation: list[str]
+    training: dict[str, Any] | None
+    quality: dict[str, Any]
+    intended_use: list[str]
+    excluded_use: list[str]
+    path: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as it is in its file."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Draft202012Validator:
+    schema = json.loads(resource_path("models", "card.schema.json").read_text(encoding="utf-8"))
+    return Draft202012Validator(schema)
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read and check one ``card.json``.
+
+    Raises:
+        ModelError: the file cannot be read, is no JSON, or breaks the schema.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"The model card {path} cannot be read ({error.strerror}); check the path.") from error
+    except ValueError as error:
+        raise ModelError(f"The model card {path} is no valid JSON ({error}); correct or restore it.") from error
+    worst = best_match(_validator().iter_errors(data))
+    if worst is not None:
+        where = "/".join(str(part) for part in worst.absolute_path) or "the top level"
+        raise ModelError(f"The model card {path} is not valid at {where}: {worst.message}; correct this entry.")
+    return ModelCard(**data, path=path)
+
+
+def list_cards(store: ModelStore | None = None) -> list[ModelCard]:
+    """All cards that come with SynthCT (embedded first), then those in the user's store whose id is not among them."""
+    own = [read_card(path) for path in sorted(resource_path("models").glob("*/card.json"))]
+    own.sort(key=lambda card: (not card.embedded, card.id))
+    if store is not None:
+        known = {card.id for card in own}
+        others = [read_card(path) for path in sorted(store.root.glob("*/card.json"))]
+        own += [card for card in others if card.id not in known]
+    return own
+
+
+def load_card(id_or_path: str | Path, store: ModelStore | None = None) -> ModelCard:
+    """The card with this id, or the one in this file or folder.
+
+    Raises:
+        ModelError: no such card (the nearest ids are named), or it is not valid.
+    """
+    text = str(id_or_path)
+    for candidate in _candidates(text, store):
+        if candidate.is_file():
+            return read_card(candidate)
+    if "/" in text or "\\" in text or text.endswith(".json"):
+        raise ModelError(f"There is no model card at {text}; give a card.json, its folder, or the id of a model.")
+    known = [card.id for card in list_cards(store)]
+    near = difflib.get_close_matches(text.casefold(), known, n=2, cutoff=0.4) or known
+    raise ModelError(f"There is no model '{text}'; did you mean {' or '.join(near)}? (synthct models list shows all)")
+
+
+def _candidates(text: str, store: ModelStore | None) -> list[Path]:
+    """Where a card of this id or path may lie; an id never leaves the models' folders."""
+    path = Path(text)
+    found = []
+    if path.name == text and text not in ("", ".", ".."):
+        found.append(resource_path("models", text, "card.json"))
+        if store is not None:
+            found.append(store.root / text / "card.json")
+    return [*found, path / "card.json", path]

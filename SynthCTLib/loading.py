@@ -1,0 +1,58 @@
+"""From stored files to networks that are ready to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from SynthCTLib.cards import ModelCard
+from SynthCTLib.checkpoint import SCALE_FACTOR, check_state
+from SynthCTLib.errors import ModelError
+from SynthCTLib.networks import Networks, build_on_meta
+from SynthCTLib.store import ModelStore, how_to_get
+
+
+def load_networks(card: ModelCard, store: ModelStore, device: torch.device, dtype: torch.dtype) -> Networks:
+    """Load the three networks of a model: strict, evaluation mode, no gradients, on ``device`` in ``dtype``.
+
+    Networks are built without memory of their own and weights are mapped from disk, so on a CPU in the stored precision
+    nothing is held twice.
+
+    Raises:
+        ModelError: the model is not there, not whole, or not what its card says; the sentence says what to do.
+    """
+    status = store.status(card)
+    if status != "ready":
+        advice = "install SynthCT again" if card.embedded else how_to_get(card)
+        raise ModelError(f"The model {card.id} is {status} in {store.folder(card)}. {advice[0].upper()}{advice[1:]}.")
+    parts: dict[str, Any] = {}
+    scale = card.latent["scale_factor"]
+    for part, network in card.networks.items():
+        path = store.file(card, part)
+        state, metadata = _read(path, card)
+        module = build_on_meta(part, network["arguments"])
+        shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+        check_state(state, shapes, f"{path.name} of {card.id}")
+        module.load_state_dict(state, strict=True, assign=True)
+        parts[part] = module.requires_grad_(False).eval().to(device=device, dtype=dtype)
+        if part == "unet" and scale is None:
+            scale = _stored_scale(metadata, path, card)
+    return Networks(**parts, scale_factor=float(scale))
+
+
+def _read(path: Path, card: ModelCard) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 (no iterator)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path.name} of {card.id} cannot be read ({error}). {how_to_get(card)}.") from error
+
+
+def _stored_scale(metadata: dict[str, str], path: Path, card: ModelCard) -> float:
+    try:
+        return float(metadata[SCALE_FACTOR])
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"{path.name} of {card.id} carries no scale factor. {how_to_get(card)}.") from error

@@ -1,0 +1,258 @@
+"""From a segmentation to a synthetic CT: the whole way of the data, top to bottom.
+
+mask file → prepared mask (model grid, MAISI ids) → channels → latent → image → HU → organ check → files
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from SynthCTLib.cards import ModelCard, load_card
+from SynthCTLib.conditioning import encode_mask, without_tumors
+from SynthCTLib.conditions import build_conditions
+from SynthCTLib.decoder import decode_latent
+from SynthCTLib.device import choose_device, inference_dtype
+from SynthCTLib.errors import InputError
+from SynthCTLib.findings import Finding
+from SynthCTLib.geometry import resample_image, resample_labels
+from SynthCTLib.intensity import unit_to_hu
+from SynthCTLib.job import Job
+from SynthCTLib.labels import load_vocabulary
+from SynthCTLib.loading import load_networks
+from SynthCTLib.mask import PreparedMask, prepare_mask
+from SynthCTLib.networks import Networks
+from SynthCTLib.organ_check import OrganResult, check_organs, score
+from SynthCTLib.output import (
+    CT,
+    MASK,
+    PREVIEW,
+    REPORT,
+    atomic_folder,
+    check_target,
+    result_folders,
+    write_json,
+    write_nifti,
+)
+from SynthCTLib.preview import write_preview
+from SynthCTLib.progress import Progress
+from SynthCTLib.report import Attempt, Timings, ct_report, failed_organs, mask_report, provenance
+from SynthCTLib.sampler import sample_latent
+from SynthCTLib.scheduler import check_solver
+from SynthCTLib.store import ModelStore
+
+OnFinding = Callable[[Finding], None]
+
+
+@dataclass(frozen=True)
+class SyntheticCt:
+    """The files of one CT and how it did: ``score`` in the organ check (1 = all pass), ``summary`` in words."""
+
+    folder: Path
+    seed: int
+    score: float
+    passed: bool
+    summary: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values with the path of every file, for the result event."""
+        files = {"ct": CT, "mask": MASK, "report": REPORT, "preview": PREVIEW}
+        paths = {key: str(self.folder / name) for key, name in files.items()}
+        return {**paths, "seed": self.seed, "score": self.score, "passed": self.passed, "summary": self.summary}
+
+
+@dataclass(frozen=True)
+class Result:
+    """All CTs of a job, in order."""
+
+    cts: list[SyntheticCt]
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """What stays the same for every CT of a job."""
+
+    job: Job
+    card: ModelCard
+    store: ModelStore
+    device: torch.device
+    networks: Networks
+    prepared: PreparedMask
+    settings: dict[str, Any]
+    progress: Progress
+    timings: Timings
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One sampled CT on the model grid, with its organ check."""
+
+    hu: np.ndarray
+    organs: list[OrganResult]
+    attempt: Attempt
+
+
+def generate(
+    job: Job,
+    progress: Progress | None = None,
+    store: ModelStore | None = None,
+    on_finding: OnFinding | None = None,
+) -> Result:
+    """Make the CTs of a job and write ``job.out``, which appears complete or not at all.
+
+    Args:
+        progress: told of every step; may cancel. store: models other than in the default folder.
+        on_finding: told of each finding as soon as it is known.
+
+    Raises:
+        SynthCTError: whatever kind fits, with one sentence; nothing has been written then.
+    """
+    job, progress, store = job.with_seed(), progress or Progress(), store or ModelStore()
+    check_target(job.out, [path for path in (job.mask, job.ct) if path is not None])
+    timings = Timings()
+    with atomic_folder(job.out) as work:
+        card = load_card(job.model, store)
+        settings = resolve_settings(job, card)
+        device = choose_device(job.device)
+        tell(check_solver(settings["solver"], settings["steps"], card.scheduler), on_finding)
+        with timings.measure("prepare"):
+            prepared = prepare(job, card, progress, on_finding)
+        with timings.measure("load"):
+            progress.step("load", 0, 1)
+            networks = load_networks(card, store, device, inference_dtype(device))
+            progress.step("load", 1, 1)
+        engine = _Engine(job, card, store, device, networks, prepared, settings, progress, timings)
+        folders = zip(result_folders(work, job.count), result_folders(job.out, job.count), strict=True)
+        cts = [_make_ct(engine, number, *pair) for number, pair in enumerate(folders)]
+    return Result(cts)
+
+
+def prepare_only(
+    job: Job,
+    progress: Progress | None = None,
+    store: ModelStore | None = None,
+    on_finding: OnFinding | None = None,
+) -> Path:
+    """Write the mask that :func:`generate` would use, with a report but no CT; returns the folder."""
+    progress, store = progress or Progress(), store or ModelStore()
+    check_target(job.out, [path for path in (job.mask, job.ct) if path is not None])
+    with atomic_folder(job.out) as work:
+        prepared = prepare(job, load_card(job.model, store), progress, on_finding)
+        write_nifti(work / MASK, prepared.labels, "Label map, MAISI ids")
+        write_json(work / REPORT, mask_report(job, prepared))
+    return job.out
+
+
+def prepare(job: Job, card: ModelCard, progress: Progress, on_finding: OnFinding | None = None) -> PreparedMask:
+    """The segmentation of a job as conditioning mask of this model.
+
+    Raises:
+        InputError: also when a check has found something that would make the CT unusable.
+    """
+    prepared = prepare_mask(
+        job.mask,
+        card,
+        region=job.region,
+        scheme=job.scheme(),
+        label_map=job.label_map(),
+        size=job.size,
+        spacing=job.spacing,
+        ct=job.ct,
+        progress=progress,
+    )
+    tell(prepared.findings, on_finding)
+    errors = [finding.sentence() for finding in prepared.findings if finding.severity == "error"]
+    if errors:
+        raise InputError(" ".join(errors))
+    return prepared
+
+
+def resolve_settings(job: Job, card: ModelCard) -> dict[str, Any]:
+    """The sampling settings: those of the job, and the card's where the job leaves them open."""
+    names = ("steps", "solver", "guidance")
+    return {name: card.defaults[name] if getattr(job, name) is None else getattr(job, name) for name in names}
+
+
+def tell(findings: Iterable[Finding], on_finding: OnFinding | None) -> None:
+    """Pass findings on to whoever listens."""
+    if on_finding is not None:
+        for finding in findings:
+            on_finding(finding)
+
+
+def _make_ct(engine: _Engine, number: int, work: Path, out: Path) -> SyntheticCt:
+    """Sample CT ``number`` (from 0), again with new seeds while organs fail and retries remain, and write the best."""
+    job = engine.job
+    best: _Candidate | None = None
+    attempts: list[Attempt] = []
+    for retry in range(job.retries + 1):
+        if job.count * (job.retries + 1) > 1:
+            engine.progress.step("image", number * (job.retries + 1) + retry, job.count * (job.retries + 1))
+        candidate = _sample(engine, job.seed_of(number, retry))
+        attempts.append(candidate.attempt)
+        if best is None or candidate.attempt.score > best.attempt.score:
+            best = candidate
+        if candidate.attempt.passed:
+            break
+    assert best is not None
+    return _write(engine, best, attempts, work, out)
+
+
+def _sample(engine: _Engine, seed: int) -> _Candidate:
+    """One CT: mask → channels → latent → image → HU, and its organ check."""
+    prepared, card, progress = engine.prepared, engine.card, engine.progress
+    labels = prepared.labels.array
+    prior = card.conditioning["hu_prior"]
+    guidance = float(engine.settings["guidance"])
+    healthy = without_tumors(labels, load_vocabulary().replacements()) if guidance > 0 else None
+    with engine.timings.measure("denoise"):
+        latent = sample_latent(
+            engine.networks,
+            _channels(labels, prior),
+            build_conditions(card.conditioning, prepared.labels.spacing, prepared.region),
+            scheduler=card.scheduler,
+            seed=seed,
+            steps=int(engine.settings["steps"]),
+            solver=engine.settings["solver"],
+            guidance=guidance,
+            unconditional_channels=None if healthy is None else _channels(healthy, prior),
+            progress=progress,
+        )
+    with engine.timings.measure("decode"):
+        unit = decode_latent(engine.networks.autoencoder, latent, engine.networks.scale_factor, progress=progress)
+    with engine.timings.measure("check"):
+        hu = unit_to_hu(unit, card.intensity, labels)
+        organs = check_organs(hu, labels, load_vocabulary())
+    return _Candidate(hu, organs, Attempt(seed, round(score(organs), 4), passed=not failed_organs(organs)))
+
+
+def _channels(labels: np.ndarray, hu_prior: dict[str, float] | None) -> torch.Tensor:
+    return encode_mask(torch.from_numpy(np.ascontiguousarray(labels))[None], hu_prior)
+
+
+def _write(engine: _Engine, best: _Candidate, attempts: list[Attempt], work: Path, out: Path) -> SyntheticCt:
+    """Write the four files of one CT into ``work``, the place that becomes ``out``."""
+    job, card, prepared, timings = engine.job, engine.card, engine.prepared, engine.timings
+    engine.progress.step("write", 0, 1)
+    chosen = attempts.index(best.attempt)
+    with timings.measure("write"):
+        work.mkdir(parents=True, exist_ok=True)
+        ct, mask = prepared.labels.with_array(best.hu), prepared.labels
+        if job.grid == "input":
+            shape, affine = prepared.source_shape, prepared.source_affine
+            ct = resample_image(ct, shape, affine, fill=card.intensity["background"])
+            mask = resample_labels(mask, shape, affine)
+        origin = provenance(card, engine.store, best.attempt.seed, engine.settings)
+        text = f"{card.id} seed {best.attempt.seed}"
+        write_nifti(work / CT, ct, text, origin)
+        write_nifti(work / MASK, mask, text, origin)
+        write_preview(work / PREVIEW, ct, mask, f"{card.title}, seed {best.attempt.seed}")
+    report = ct_report(job, card, prepared, ct, origin, engine.device, best.organs, attempts, chosen)
+    write_json(work / REPORT, {**report, "timings": timings.to_json()})
+    engine.progress.step("write", 1, 1)
+    return SyntheticCt(out, best.attempt.seed, best.attempt.score, best.attempt.passed, report["summary"])

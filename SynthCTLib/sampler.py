@@ -1,0 +1,160 @@
+"""Sampling a latent: noise + conditioning mask → latent, by ControlNet and U-Net along a solver's steps.
+
+Guidance toward tumors, as in the public reference (NV-Generate-CTMR, ``run_controlnet_conditioned_image_dm``): a
+second, unconditional branch sees the mask without tumors and class label 0, and the prediction is
+
+    v = v_uncond + g·(v_cond − v_uncond),    g > 0;    g = 0 leaves the second branch out and v = v_cond.
+
+So g = 1 gives the same as g = 0 at twice the cost, and tumors are emphasized from g > 1 on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from SynthCTLib.conditions import Conditions
+from SynthCTLib.denoiser import control_residuals, embed_mask, predict
+from SynthCTLib.device import device_and_dtype, memory_advice
+from SynthCTLib.errors import InputError
+from SynthCTLib.networks import Networks
+from SynthCTLib.progress import Progress
+from SynthCTLib.scheduler import Evaluate, find_solver
+
+STAGE = "denoise"
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """One side of guidance: the mask's embedding and the conditions that go with it."""
+
+    embedding: torch.Tensor
+    conditions: Conditions
+
+
+def sample_latent(
+    networks: Networks,
+    mask_channels: torch.Tensor,
+    conditions: Conditions,
+    *,
+    scheduler: Mapping[str, Any],
+    seed: int,
+    steps: int,
+    solver: str,
+    guidance: float = 0.0,
+    unconditional_channels: torch.Tensor | None = None,
+    noise: torch.Tensor | None = None,
+    progress: Progress | None = None,
+) -> torch.Tensor:
+    """Sample one latent.
+
+    Args:
+        networks: in evaluation mode; their device and number format are used, while the latent stays float32.
+        mask_channels: (1, C, X, Y, Z) from ``encode_mask``, axes RAS, any device.
+        conditions: spacing, modality and region of this image.
+        scheduler: the card's scheduler settings.
+        seed: drives all randomness, through a generator on the CPU; the same seed gives the same bits on the same
+            machine, device and number of threads.
+        steps, solver: see :mod:`SynthCTLib.scheduler`.
+        guidance: 0 for none; needs ``unconditional_channels``, the mask without tumors, otherwise.
+        noise: (1, channels, x, y, z) starting point in place of the one drawn from the seed.
+        progress: told after each step (stage "denoise"); cancels between steps. On a GPU the work may lag behind the
+            events by as much as the launch queue holds, since nothing waits for it.
+
+    Returns:
+        (1, channels, x, y, z) float32 latent on the device of the networks, still multiplied by the scale factor.
+
+    Raises InputError for settings or sizes that do not fit, ResourceError if memory runs out, Cancelled.
+    """
+    progress = progress or Progress()
+    solve = find_solver(solver)
+    shape = latent_shape(networks, mask_channels.shape)
+    generator = _generator(seed)
+    x = torch.randn(shape, generator=generator) if noise is None else noise
+    if tuple(x.shape) != shape:
+        raise InputError(f"The noise has the shape {tuple(x.shape)}; this mask and model need {shape}.")
+    device, _ = device_and_dtype(networks.unet)
+    grid = "×".join(str(size) for size in mask_channels.shape[2:])
+    advice = f"Memory does not suffice for a grid of {grid} on '{device}'; use a smaller --size or --device cpu."
+    with torch.inference_mode(), memory_advice(advice):
+        progress.step(STAGE, 0, steps)
+        evaluate = _guided(networks, mask_channels, conditions, guidance, unconditional_channels)
+        for step, latent in enumerate(solve(evaluate, x.to(device, torch.float32), steps, scheduler, generator), 1):
+            x = latent
+            progress.step(STAGE, step, steps)
+    return x
+
+
+def latent_shape(networks: Networks, mask_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the latent for mask channels of shape (1, C, X, Y, Z).
+
+    ControlNet halves the mask once per pair of blocks of its embedding, the U-Net the latent once per level below the
+    first; InputError if a side does not divide.
+    """
+    down = 2 ** (len(networks.controlnet.controlnet_cond_embedding.blocks) // 2)
+    multiple = down * 2 ** (len(networks.unet.down_blocks) - 1)
+    sides = mask_shape[2:]
+    if any(side % multiple or side == 0 for side in sides):
+        nearest = "×".join(str(max(1, round(side / multiple)) * multiple) for side in sides)
+        raise InputError(
+            f"The grid {'×'.join(map(str, sides))} does not fit the model, whose sides are multiples of {multiple}; "
+            f"use --size {nearest}."
+        )
+    return (1, networks.unet.in_channels, *(side // down for side in sides))
+
+
+def _guided(
+    networks: Networks,
+    mask_channels: torch.Tensor,
+    conditions: Conditions,
+    guidance: float,
+    unconditional_channels: torch.Tensor | None,
+) -> Evaluate:
+    """The network as a function of latent and time, guidance included; the masks are embedded here, once."""
+    if not (guidance >= 0 and math.isfinite(guidance)):
+        raise InputError(f"The guidance {guidance} cannot be used; give 0 (none) or a positive number.")
+    conditional = _branch(networks, mask_channels, conditions)
+    if guidance == 0:
+        return lambda x, t: _predict(networks, conditional, x, t)
+    if unconditional_channels is None or unconditional_channels.shape != mask_channels.shape:
+        raise InputError("Guidance needs the mask without tumors on the same grid; give it, or set the guidance to 0.")
+    unconditional = _branch(networks, unconditional_channels, conditions.unconditional())
+
+    def evaluate(x: torch.Tensor, t: float) -> torch.Tensor:
+        without = _predict(networks, unconditional, x, t)
+        return without + guidance * (_predict(networks, conditional, x, t) - without)
+
+    return evaluate
+
+
+def _branch(networks: Networks, mask_channels: torch.Tensor, conditions: Conditions) -> _Branch:
+    device, dtype = device_and_dtype(networks.controlnet)
+    return _Branch(embed_mask(networks.controlnet, mask_channels.to(device, dtype)), conditions.to(device, dtype))
+
+
+def _predict(networks: Networks, branch: _Branch, x: torch.Tensor, t: float) -> torch.Tensor:
+    device, dtype = device_and_dtype(networks.unet)
+    given = branch.conditions
+    latent, times = x.to(dtype), torch.full((1,), t, device=device)
+    residuals = control_residuals(networks.controlnet, latent, times, branch.embedding, given.class_label)
+    prediction = predict(
+        networks.unet,
+        latent,
+        times,
+        residuals,
+        spacing=given.spacing,
+        class_labels=given.class_label,
+        top_region=given.top_region,
+        bottom_region=given.bottom_region,
+    )
+    return prediction.to(torch.float32)
+
+
+def _generator(seed: int) -> torch.Generator:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"The seed {seed} cannot be used; give a whole number from 0 to 9223372036854775807.")
+    return torch.Generator("cpu").manual_seed(seed)

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""From a fresh clone to a first CT: ``python bootstrap.py demo`` or ``python bootstrap.py test``.
+
+Makes ``.venv`` beside this file, installs SynthCT with what it needs, and runs it. Standard library only; works with
+Python 3.10 to 3.13 on Linux, macOS and Windows. The network is used by pip alone. Run again, it starts at once: a stamp
+in ``.venv`` says what is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+OLDEST, NEWEST = (3, 10), (3, 13)
+TORCH = "torch==2.13.0"
+STAMP = "synthct-installed.txt"
+
+
+class BootstrapError(Exception):
+    """Something that the user can put right; the text says what and how."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one of the commands; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="bootstrap.py", description="Install SynthCT into .venv and run it.")
+    parser.add_argument(
+        "command",
+        choices=("demo", "test", "install"),
+        help="demo: a bundled real segmentation becomes a CT in demo/; test: run the tests; install: neither. What "
+        "follows goes to 'synthct generate' (as --seed 7) or to pytest (as -k worker).",
+    )
+    options, more = parser.parse_known_args(arguments)
+    try:
+        check_python(sys.version_info[:2])
+        python = install(ROOT / ".venv")
+        if options.command == "demo":
+            return run_demo(python, more)
+        if options.command == "test":
+            return subprocess.call([str(python), "-m", "pytest", *more], cwd=ROOT)
+        print(f"Installed. Run it with: {python} -m SynthCTLib --help")
+        return 0
+    except BootstrapError as error:
+        print(f"bootstrap: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bootstrap: interrupted; run the same command again to go on.", file=sys.stderr)
+        return 130
+
+
+def check_python(version: tuple[int, ...]) -> None:
+    """Raise BootstrapError unless this Python can run SynthCT."""
+    if not OLDEST <= version[:2] <= NEWEST:
+        have, low, high = (".".join(map(str, pair[:2])) for pair in (version, OLDEST, NEWEST))
+        raise BootstrapError(f"Python {have} cannot be used; run this with Python {low} to {high}, see python.org.")
+
+
+def install(environment: Path) -> Path:
+    """Make the environment if need be, install into it if need be, and return its Python."""
+    python = environment_python(environment)
+    stamp = environment / STAMP
+    wanted = fingerprint()
+    if python.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return python
+    stamp.unlink(missing_ok=True)
+    if not works(python):
+        print(f"Making the environment {environment} …", flush=True)
+        make_environment(environment)
+    print("Installing PyTorch and SynthCT; the first time this takes some minutes …", flush=True)
+    pip(python, TORCH)
+    pip(python, "--editable", f"{ROOT}[dev]")
+    stamp.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def environment_python(environment: Path) -> Path:
+    """Python of a virtual environment on this operating system."""
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def fingerprint() -> str:
+    """What the installation depends on: Python's version, the torch pin and pyproject.toml."""
+    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    return f"python {sys.version_info[0]}.{sys.version_info[1]}\n{TORCH}\n{digest}\n{ROOT}\n"
+
+
+def works(python: Path) -> bool:
+    """Whether the environment has a working Python of this version, with pip."""
+    if not python.is_file():
+        return False
+    code = "import pip, sys; print(*sys.version_info[:2])"
+    try:
+        answer = subprocess.run([str(python), "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.returncode == 0 and answer.stdout.split() == [str(part) for part in sys.version_info[:2]]
+
+
+def make_environment(environment: Path) -> None:
+    """Make a new virtual environment with pip, in place of a broken one."""
+    if environment.exists():
+        if not (environment / "pyvenv.cfg").is_file():
+            raise BootstrapError(f"{environment} exists but is no Python environment; rename or delete it.")
+        shutil.rmtree(environment)
+    try:
+        venv.create(environment, with_pip=True, symlinks=os.name != "nt")
+    except (OSError, subprocess.CalledProcessError) as error:
+        shutil.rmtree(environment, ignore_errors=True)
+        raise BootstrapError(
+            f"The environment could not be made ({error}); check that {environment.parent} can be written and, on "
+            "Debian or Ubuntu, install the package python3-venv."
+        ) from error
+
+
+def pip(python: Path, *what: str) -> None:
+    """Install with pip; its own output is shown when it fails."""
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what]
+    if subprocess.call(command, cwd=ROOT) != 0:
+        raise BootstrapError(
+            f"pip could not install {what[-1]}; read its message above, check the network and the free disk space, and "
+            "run the same command again."
+        )
+
+
+def run_demo(python: Path, more: list[str]) -> int:
+    """Turn the bundled case into a CT in ``demo/`` and say what to do next."""
+    out = ROOT / "demo"
+    code = "from SynthCTLib.cases import demo_case; print(demo_case().id)"
+    case = subprocess.run([str(python), "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    if case.returncode != 0:
+        raise BootstrapError(f"SynthCT does not start; delete {ROOT / '.venv'} and run again.\n{case.stderr}")
+    generate = [str(python), "-m", "SynthCTLib", "generate", case.stdout.strip()]
+    status = subprocess.call([*generate, "--out", str(out), "--seed", "1", *more], cwd=ROOT)
+    if status == 0:
+        synthct = python.with_name("synthct.exe" if os.name == "nt" else "synthct")
+        print(
+            f"\nThe CT, the label map as used, the report and a picture are in {out}"
+            f"\nNext: look at {out / 'preview.png'}, open {out / 'ct.nii.gz'} in 3D Slicer,"
+            f"\nthen try your own segmentation:  {synthct} generate MASK --out FOLDER"
+        )
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
