@@ -12,6 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from SynthCTLib.labels import BODY, CLASS_GROUPS, load_vocabulary
+
 BITS = 8
 
 
@@ -45,13 +47,14 @@ def encode_mask(labels: torch.Tensor, hu_prior: Mapping[str, float] | None = Non
 def without_tumors(labels: np.ndarray, replacements: Mapping[str, int]) -> np.ndarray:
     """The same mask without lesions: each lesion id takes the id of the organ around it.
 
-    ``replacements`` maps lesion id → organ id (reference: 26→1, 24→4, 27→62, 116→14, 117→5). A lung tumor (23) takes the
-    lobe that has most voxels in the map, as in the reference.
+    ``replacements`` maps lesion id → organ id (reference: 26→1, 24→4, 27→62, 116→14, 117→5). A lung tumor takes the
+    lobe that has most voxels in the map, as in the reference, and becomes body where there is no lobe.
     """
     result = labels.copy()
     for lesion, organ in replacements.items():
         result[labels == int(lesion)] = organ
-    if (labels == 23).any():
-        lobes, counts = np.unique(labels[(labels >= 28) & (labels <= 32)], return_counts=True)
-        result[labels == 23] = lobes[counts.argmax()] if len(lobes) else 200
+    tumor = labels == load_vocabulary().find("lung tumor").id
+    if tumor.any():
+        lobes, counts = np.unique(labels[np.isin(labels, CLASS_GROUPS["lung"])], return_counts=True)
+        result[tumor] = lobes[counts.argmax()] if len(lobes) else BODY
     return result

@@ -2,8 +2,8 @@
 
 The networks are MONAI's (``ControlNetMaisi``, ``DiffusionModelUNetMaisi``); only the order of calls is ours: the
 conditioning embedding is computed in :func:`embed_mask` and reused, and residuals are added out of place, so that both
-networks can be trained together. MONAI adds them in place, which also changes the input of the middle block, because the
-last skip tensor *is* that input; this aliasing is kept, since weights were trained with it.
+networks can be trained together. MONAI adds them in place, which also changes the input of the middle block, because
+the last skip tensor *is* that input; this aliasing is kept, since weights were trained with it.
 """
 
 from __future__ import annotations

@@ -18,12 +18,16 @@ class InputError(SynthCTError):
 
 
 class AmbiguousInputError(InputError):
-    """More than one reading of the input is possible; the user has to choose one of ``choices``."""
+    """More than one reading of the input is possible; the user has to choose one of ``choices``.
+
+    ``setting`` is the setting of the job that takes the choice: ``labels`` or ``region``.
+    """
 
     kind = "ambiguous"
 
-    def __init__(self, message: str, choices: list[str]) -> None:
+    def __init__(self, message: str, setting: str, choices: list[str]) -> None:
         super().__init__(message)
+        self.setting = setting
         self.choices = choices
 
 

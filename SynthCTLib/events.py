@@ -42,10 +42,10 @@ def finding_event(finding: Finding) -> Event:
 
 
 def error_event(error: SynthCTError, advice: str = "") -> Event:
-    """The run has failed; ``choices`` is there when the user has to choose one of them."""
+    """The run has failed; ``setting`` and ``choices`` are there when the user has to choose one of them for it."""
     values: Event = {"kind": error.kind, "message": str(error), "advice": advice}
     if isinstance(error, AmbiguousInputError):
-        values["choices"] = list(error.choices)
+        values |= {"setting": error.setting, "choices": list(error.choices)}
     return event("error", **values)
 
 

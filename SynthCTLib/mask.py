@@ -121,6 +121,7 @@ def _region(given: Region | str | None, present: Sequence[int]) -> tuple[Region,
         return Region(certain[0], certain[-1]), "labels"
     raise AmbiguousInputError(
         f"The labels do not tell which part of the body this is; choose the region ({', '.join(REGIONS)}, or a range).",
+        "region",
         list(REGIONS),
     )
 

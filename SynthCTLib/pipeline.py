@@ -17,7 +17,7 @@ from SynthCTLib.cards import ModelCard, load_card
 from SynthCTLib.conditioning import encode_mask, without_tumors
 from SynthCTLib.conditions import build_conditions
 from SynthCTLib.decoder import decode_latent
-from SynthCTLib.device import choose_device, inference_dtype
+from SynthCTLib.device import choose_device, inference_dtype, memory_advice
 from SynthCTLib.errors import InputError
 from SynthCTLib.findings import Finding
 from SynthCTLib.geometry import resample_image, resample_labels
@@ -47,6 +47,9 @@ from SynthCTLib.scheduler import check_solver
 from SynthCTLib.store import ModelStore
 
 OnFinding = Callable[[Finding], None]
+
+OUT_OF_MEMORY = "Memory does not suffice; use a smaller --size, close other programs or choose --device cpu."
+"""Where no step has better advice: reading, loading the model, encoding the mask, writing."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def generate(
     job, progress, store = job.with_seed(), progress or Progress(), store or ModelStore()
     check_target(job.out, [path for path in (job.mask, job.ct) if path is not None])
     timings = Timings()
-    with atomic_folder(job.out) as work:
+    with memory_advice(OUT_OF_MEMORY), atomic_folder(job.out) as work:
         card = load_card(job.model, store)
         settings = resolve_settings(job, card)
         device = choose_device(job.device)
@@ -141,7 +144,7 @@ def prepare_only(
     """Write the mask that :func:`generate` would use, with a report but no CT; returns the folder."""
     progress, store = progress or Progress(), store or ModelStore()
     check_target(job.out, [path for path in (job.mask, job.ct) if path is not None])
-    with atomic_folder(job.out) as work:
+    with memory_advice(OUT_OF_MEMORY), atomic_folder(job.out) as work:
         prepared = prepare(job, load_card(job.model, store), progress, on_finding)
         write_nifti(work / MASK, prepared.labels, "Label map, MAISI ids")
         write_json(work / REPORT, mask_report(job, prepared))
@@ -247,7 +250,7 @@ def _write(engine: _Engine, best: _Candidate, attempts: list[Attempt], work: Pat
             shape, affine = prepared.source_shape, prepared.source_affine
             ct = resample_image(ct, shape, affine, fill=card.intensity["background"])
             mask = resample_labels(mask, shape, affine)
-        origin = provenance(card, engine.store, best.attempt.seed, engine.settings)
+        origin = provenance(job, card, engine.store, prepared, engine.device, best.attempt.seed, engine.settings)
         text = f"{card.id} seed {best.attempt.seed}"
         write_nifti(work / CT, ct, text, origin)
         write_nifti(work / MASK, mask, text, origin)

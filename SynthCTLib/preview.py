@@ -14,14 +14,13 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from SynthCTLib.geometry import to_ras
-from SynthCTLib.labels import BACKGROUND, BODY, load_vocabulary
+from SynthCTLib.labels import BACKGROUND, BODY, CLASS_GROUPS, load_vocabulary
 from SynthCTLib.output import DISCLAIMER
 from SynthCTLib.volume import Volume
 
 # Window width and level in HU, as in every reading room.
 SOFT_TISSUE = ("soft tissue", 400.0, 40.0)
 LUNG = ("lung", 1500.0, -600.0)
-LUNG_LABELS = (28, 29, 30, 31, 32)
 TILE_PIXELS = 320  # longest side of the largest picture
 OVERLAY = 0.55  # share of the label color in the overlay
 GAP, HEADER, CAPTION, FOOTER = 10, 34, 16, 26
@@ -63,7 +62,7 @@ def write_preview(path: Path, hu: Volume, labels: Volume, title: str) -> None:
     hu, labels = to_ras(hu), to_ras(labels)
     cuts = center_of_labels(labels.array)
     scale = TILE_PIXELS / max(n * mm for n, mm in zip(hu.shape, hu.spacing, strict=True))
-    windows = [SOFT_TISSUE] + ([LUNG] if np.isin(labels.array, LUNG_LABELS).any() else [])
+    windows = [SOFT_TISSUE] + ([LUNG] if np.isin(labels.array, CLASS_GROUPS["lung"]).any() else [])
     rows = []
     for name, width, level in windows:
         tiles = [_gray(hu, plane, cuts, scale, width, level) for plane in PLANES]

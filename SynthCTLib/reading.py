@@ -52,7 +52,7 @@ def read_segmentation(
 
     Raises:
         InputError: it cannot be read, is empty, or holds something that is no known label.
-        AmbiguousInputError: the numbers fit several schemes; ``choices`` lists them.
+        AmbiguousInputError: the numbers fit several schemes; ``choices`` (of the setting ``labels``) lists them.
     """
     path = Path(path)
     vocabulary = load_vocabulary()

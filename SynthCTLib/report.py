@@ -64,14 +64,33 @@ def package_versions() -> dict[str, str]:
     return {"synthct": __version__, "python": platform.python_version(), **versions, "system": platform.platform()}
 
 
-def provenance(card: ModelCard, store: ModelStore, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """What is needed to make this CT again, short enough for a NIfTI header."""
+def provenance(
+    job: Job,
+    card: ModelCard,
+    store: ModelStore,
+    prepared: PreparedMask,
+    device: torch.device,
+    seed: int,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """What is needed to make this CT again, for the NIfTI header.
+
+    Paths stay in the report, since names of folders may tell who a patient is. Timings stay there too: the same job
+    gives the same file, byte for byte.
+    """
+    model_grid = {"size": list(prepared.labels.shape), "spacing": [round(v, 6) for v in prepared.labels.spacing]}
     return {
         "program": PROGRAM,
         "version": __version__,
         "model": {"id": card.id, "sha256": store.hashes(card)},
         "seed": seed,
         "settings": settings,
+        "region": list(prepared.region.names),
+        "mask": {key: prepared.how[key] for key in ("format", "scheme", "body")},
+        "model_grid": model_grid,
+        "grid": job.grid,
+        "device": device_json(device),
+        "versions": package_versions(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SynthCTLib import __version__
-from SynthCTLib.errors import Cancelled, SynthCTError
+from SynthCTLib.errors import Cancelled, ResourceError, SynthCTError
 from SynthCTLib.events import Emit, error_event, event, finding_event, internal_error_event, progress_event
 from SynthCTLib.job import Job, job_to_json
 from SynthCTLib.progress import Progress
@@ -34,6 +35,13 @@ def guarded(work: Callable[[], Any], emit: Emit, debug: bool = False) -> int:
     Unexpected exceptions become one sentence and a log file with the traceback; ``debug`` raises them instead.
     """
     try:
+        return _told(work, emit, debug)
+    except BrokenPipeError:
+        return BROKEN_PIPE
+
+
+def _told(work: Callable[[], Any], emit: Emit, debug: bool) -> int:
+    try:
         work()
     except (Cancelled, KeyboardInterrupt):
         emit(event("cancelled", message=str(CANCELLED)))
@@ -42,8 +50,12 @@ def guarded(work: Callable[[], Any], emit: Emit, debug: bool = False) -> int:
         emit(error_event(error))
         return error.exit_code
     except BrokenPipeError:
-        return BROKEN_PIPE
+        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            full = ResourceError("The disk is full; free some space and run again.")
+            emit(error_event(full))
+            return full.exit_code
         if debug:
             raise
         emit(internal_error_event(error, write_log(error)))

@@ -59,6 +59,7 @@ def detect_scheme(labels: Volume, present: Sequence[int], name: str, vocabulary:
     raise AmbiguousInputError(
         f"The ids of {name} could be {TITLES['maisi']} or {TITLES['totalsegmentator']}; "
         "say which with the label scheme 'maisi' or 'totalsegmentator'.",
+        "labels",
         list(TITLES),
     )
 

@@ -2,8 +2,10 @@
 
 Loss (MAISI, arXiv 2409.11169, section 3.1, adapted): L1 over the whole HU range + L1 in a soft-tissue window (4 bits of
 soft-tissue contrast drown in a range of 2000 HU otherwise) + L1 of finite differences (in place of the perceptual
-network, whose weights cannot be redistributed) + KL; after ``adversarial_from`` the encoder is frozen, so that latents
-encoded meanwhile stay valid, and a least-squares patch discriminator sharpens the decoder alone.
+network, whose weights cannot be redistributed) + KL. With ``train_encoder: false`` the encoder stays the one of
+:mod:`training.linear_start` (principal components of blocks) and the decoder alone learns. After ``adversarial_from``
+the encoder is frozen in any case, so that latents encoded meanwhile stay valid, and a least-squares patch discriminator
+sharpens the decoder.
 """
 
 from __future__ import annotations
@@ -81,23 +83,24 @@ def train_autoencoder(config: Config) -> None:
     last_save = time.monotonic()
     while step < c["steps"]:
         adversarial = step >= c["adversarial_from"]
+        frozen = adversarial or not c["train_encoder"]
         for group in optimizer.param_groups:
             group["lr"] = c["lr"] * (warmup_cosine(step, c["warmup"], c["adversarial_from"]) if not adversarial
                                      else c["adversarial_lr_factor"])
         x = fabric.to_device(train.batch(c["batch"]))
-        if adversarial:
+        gan = torch.zeros(())
+        if frozen:
             with torch.no_grad():
                 mu, sigma = model.encode(x)
-            output = model.decode(mu)
-            loss = reconstruction_loss(output, x, window)
-            fake = critic(output)[-1]
-            gan = (fake - 1).square().mean()
-            total = loss + c["adversarial_weight"] * gan
+            output = model.decode(mu + sigma * torch.randn_like(mu))
+            loss = total = reconstruction_loss(output, x, window)
         else:
             output, mu, sigma = model(x)
             loss = reconstruction_loss(output, x, window)
             total = loss + c["kl"] * kl_divergence(mu, sigma)
-            gan = torch.zeros(())
+        if adversarial:
+            gan = (critic(output)[-1] - 1).square().mean()
+            total = total + c["adversarial_weight"] * gan
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(total)
         fabric.clip_gradients(model, optimizer, max_norm=1.0)

@@ -98,7 +98,7 @@ def encode(config: Config) -> None:
                 mu, _ = model.encode(hu_to_unit(torch.from_numpy(hu)[None, None]))
             latent = mu[0].float()
             name = f"{meta['case_id']}_{version}.npz"
-            np.savez_compressed(out / name, latent=latent.half().numpy(), mask=mask, spacing=target.astype(np.float32))
+            np.savez(out / name, latent=latent.half().numpy(), mask=mask, spacing=target.astype(np.float32))
             if split == "train":
                 total += latent.double().sum().item()
                 squares += latent.double().square().sum().item()

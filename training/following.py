@@ -26,7 +26,8 @@ def threshold_dice(hu: np.ndarray, mask: np.ndarray, least: int = 500) -> dict[s
     lung = np.isin(mask, LUNG)
     if lung.sum() >= least:
         near = ndimage.binary_dilation(lung, iterations=6)
-        found = ndimage.binary_closing((hu < -500) & body_mask & (mask != 57) & near, iterations=1)
+        dark = np.pad((hu < -500) & body_mask & (mask != 57) & near, 1, mode="edge")  # closing erodes at the border
+        found = ndimage.binary_closing(dark, iterations=1)[1:-1, 1:-1, 1:-1]
         result["lung"] = dice(found, lung)
     bone = np.isin(mask, BONE)
     if bone.sum() >= least:

@@ -129,14 +129,19 @@ def spine_center(case: Case, bone: np.ndarray) -> np.ndarray:
     return centers
 
 
+def base_of_skull(case: Case) -> int:
+    """First slice of the head's inside: where the labeled brainstem begins, else where the labeled cord ends."""
+    stem = np.where((case.extra == BRAINSTEM_EXTRA).any((0, 1)))[0]
+    cord = np.where((case.given == CORD).any((0, 1)))[0]
+    return int(stem[0]) if len(stem) else int(cord[-1]) if len(cord) else case.hu.shape[2]
+
+
 def label_neck_bones(case: Case, bone: np.ndarray, labels: np.ndarray) -> None:
     """Skull, cervical and upper thoracic vertebrae, clavicles, scapulae, humeri, ribs and sternum by position."""
     centers = spine_center(case, bone)
     xs, ys, zs = (np.arange(n) * s for n, s in zip(bone.shape, case.spacing, strict=True))
-    stem = np.where((case.extra == BRAINSTEM_EXTRA).any((0, 1)))[0]
     jaw = np.where((case.extra == MANDIBLE_EXTRA).any((0, 1)))[0]
-    cord = np.where((case.given == CORD).any((0, 1)))[0]
-    top = zs[stem[0]] if len(stem) else (zs[cord[-1]] if len(cord) else zs[-1])
+    top = zs[min(base_of_skull(case), len(zs) - 1)]
     chin = zs[jaw[0]] if len(jaw) else top - 60
     # The cord alone does not tell where the spine ends; a case without it keeps its skull and nothing guessed.
     for z in np.where(bone.any((0, 1)))[0]:
@@ -164,10 +169,9 @@ def label_neck_bones(case: Case, bone: np.ndarray, labels: np.ndarray) -> None:
 
 
 def label_brain(case: Case, labels: np.ndarray) -> None:
-    """Soft tissue enclosed by the skull, slice by slice, above the lowest brainstem slice."""
+    """Soft tissue enclosed by the skull, slice by slice, above its base."""
     skull = (labels == SKULL) & (case.hu > 150)
-    stem = np.where((case.extra == BRAINSTEM_EXTRA).any((0, 1)))[0]
-    start = stem[0] if len(stem) else skull.shape[2]
+    start = base_of_skull(case)
     soft = (case.hu > -20) & (case.hu < 100)
     opener = case.ball(6.0)[:, :, case.millimeters(6.0)[2]]
     brain = np.zeros_like(skull)
@@ -207,8 +211,7 @@ def label_paraspinal(case: Case, labels: np.ndarray) -> None:
     """Muscle behind and beside the spine (autochthon)."""
     centers = spine_center(case, case.body)
     xs, ys = (np.arange(n) * s for n, s in zip(labels.shape[:2], case.spacing[:2], strict=True))
-    stem = np.where((case.extra == BRAINSTEM_EXTRA).any((0, 1)))[0]
-    top = stem[0] if len(stem) else labels.shape[2]
+    top = base_of_skull(case)
     muscle = ndimage.binary_opening((case.hu > -10) & (case.hu < 130), structure=case.ball(3.0))
     for z in range(top):
         if np.isnan(centers[z, 0]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -20,6 +21,9 @@ from SynthCTLib.terminal import choose_view
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``synthct``; returns the exit code: 0 done, those of ``errors.py``, 70 for a fault of the program."""
     options = build_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a pipe on Windows may have a code page without "ö" or "×"
+            stream.reconfigure(errors="backslashreplace")
     with contextlib.suppress(ValueError):  # only the main thread may, and only there it is needed
         signal.signal(signal.SIGTERM, _interrupt)
     view = choose_view(options.json)

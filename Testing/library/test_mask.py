@@ -128,8 +128,9 @@ def test_labels_without_a_marker_of_a_region_still_tell_it_or_the_user_is_asked(
     assert pelvis.region.names == ("pelvis",)
     array[array > 0] = load_vocabulary().find("spinal cord").id
     path = save(tmp_path / "b.nii.gz", array, affine)
-    with pytest.raises(AmbiguousInputError, match="which part of the body"):
+    with pytest.raises(AmbiguousInputError, match="which part of the body") as caught:
         prepare_mask(path, CARD)
+    assert (caught.value.setting, caught.value.choices[0]) == ("region", "head")
     assert prepare_mask(path, CARD, region="chest").region.names == ("chest",)
 
 

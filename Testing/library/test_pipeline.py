@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from SynthCTLib import pipeline
-from SynthCTLib.errors import Cancelled, InputError
+from SynthCTLib.errors import Cancelled, InputError, ResourceError
 from SynthCTLib.findings import Finding
 from SynthCTLib.job import RETRY_STRIDE, Job
 from SynthCTLib.organ_check import OrganResult
@@ -109,6 +109,22 @@ def test_the_ct_carries_its_provenance_in_its_header(job: Job) -> None:
     comment = json.loads(header.extensions[0].get_content())
     assert comment["disclaimer"] == DISCLAIMER
     assert comment["model"]["id"] == "tiny" and comment["seed"] == 5 and comment["settings"]["steps"] == 2
+    assert comment["region"] == ["chest", "abdomen"] and comment["model_grid"]["size"] == [16, 16, 16]
+    assert comment["grid"] == "model" and comment["device"]["device"] == "cpu" and "torch" in comment["versions"]
+    assert str(job.out.parent) not in json.dumps(comment)
+
+
+@pytest.mark.parametrize("step", ["load_networks", "encode_mask", "prepare_mask", "resample_image"])
+def test_running_out_of_memory_anywhere_is_one_sentence_and_leaves_nothing(
+    job: Job, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(pipeline, step, full)
+    with pytest.raises(ResourceError, match="smaller --size"):
+        generate(replace(job, grid="input"))
+    assert names(job.out.parent) == {"Fälle neu"}
 
 
 def test_retries_try_new_seeds_and_keep_the_first_that_passes(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def test_ids_that_fit_two_schemes_make_the_user_choose(tmp_path):
     path = save(tmp_path / "a.nii.gz", blocks({1: (4, 4, 4), 6: (9, 9, 9)}))
     with pytest.raises(AmbiguousInputError, match="MAISI ids or TotalSegmentator") as caught:
         read_segmentation(path)
-    assert caught.value.choices == ["maisi", "totalsegmentator"]
+    assert (caught.value.setting, caught.value.choices) == ("labels", ["maisi", "totalsegmentator"])
     assert read_segmentation(path, "maisi").volume.array[4, 4, 4] == LIVER
     assert read_segmentation(path, "totalsegmentator").volume.array[4, 4, 4] == SPLEEN
 

@@ -59,6 +59,7 @@ def test_machines_get_one_ascii_line_for_each_event() -> None:
 
 
 def test_a_choice_that_the_user_has_to_make_travels_with_the_error() -> None:
-    error = error_event(AmbiguousInputError("Which one?", ["maisi", "totalsegmentator"]))
-    assert (error["kind"], error["choices"]) == ("ambiguous", ["maisi", "totalsegmentator"])
+    error = error_event(AmbiguousInputError("Which one?", "labels", ["maisi", "totalsegmentator"]))
+    found = (error["kind"], error["setting"], error["choices"])
+    assert found == ("ambiguous", "labels", ["maisi", "totalsegmentator"])
     assert sentences(error) == ["Error: Which one?"]
