@@ -2,8 +2,10 @@
 """From a fresh clone to a first CT: ``python bootstrap.py demo`` or ``python bootstrap.py test``.
 
 Makes ``.venv`` beside this file, installs SynthCT with what it needs, and runs it. Standard library only; works with
-Python 3.10 to 3.13 on Linux, macOS and Windows. The network is used by pip alone. Run again, it starts at once: a stamp
-in ``.venv`` says what is installed.
+Python 3.10 to 3.13 on Linux, macOS (Apple silicon) and Windows. The network is used by pip alone. Run again, it starts
+at once: a stamp in ``.venv`` says what is installed.
+
+On Linux, pip gets the PyTorch that also runs on NVIDIA GPUs, which takes gigabytes; ``--cpu`` gets the one without.
 """
 
 from __future__ import annotations
@@ -20,6 +22,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 OLDEST, NEWEST = (3, 10), (3, 13)
 TORCH = "torch==2.13.0"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+"""Where PyTorch without CUDA is published for Linux; the packages for Windows and macOS on PyPI have none anyway."""
+
+DEVELOPMENT = "[dev]"
+"""Extra of ``pyproject.toml`` that the tests need and the demo does not."""
+
 STAMP = "synthct-installed.txt"
 
 
@@ -29,17 +37,22 @@ class BootstrapError(Exception):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one of the commands; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="bootstrap.py", description="Install SynthCT into .venv and run it.")
+    description = "Install SynthCT into .venv and run it."
+    parser = argparse.ArgumentParser(prog="bootstrap.py", description=description, allow_abbrev=False)
     parser.add_argument(
         "command",
         choices=("demo", "test", "install"),
         help="demo: a bundled real segmentation becomes a CT in demo/; test: run the tests; install: neither. What "
         "follows goes to 'synthct generate' (as --seed 7) or to pytest (as -k worker).",
     )
+    parser.add_argument(
+        "--cpu", action="store_true", help=f"on Linux, install PyTorch without CUDA (much smaller), from {CPU_INDEX}"
+    )
     options, more = parser.parse_known_args(arguments)
     try:
         check_python(sys.version_info[:2])
-        python = install(ROOT / ".venv")
+        extra = DEVELOPMENT if options.command == "test" else ""
+        python = install(ROOT / ".venv", extra, without_cuda=options.cpu)
         if options.command == "demo":
             return run_demo(python, more)
         if options.command == "test":
@@ -61,21 +74,27 @@ def check_python(version: tuple[int, ...]) -> None:
         raise BootstrapError(f"Python {have} cannot be used; run this with Python {low} to {high}, see python.org.")
 
 
-def install(environment: Path) -> Path:
-    """Make the environment if need be, install into it if need be, and return its Python."""
+def install(environment: Path, extra: str = "", without_cuda: bool = False) -> Path:
+    """Make the environment if need be, install into it if need be, and return its Python.
+
+    Args:
+        extra: of ``pyproject.toml`` that is needed too, in brackets. without_cuda: on Linux, the smaller PyTorch.
+    """
     python = environment_python(environment)
     stamp = environment / STAMP
     wanted = fingerprint()
-    if python.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+    have = stamp.read_text(encoding="utf-8") if python.is_file() and stamp.is_file() else ""
+    if have.startswith(wanted) and extra in have[len(wanted) :]:
         return python
     stamp.unlink(missing_ok=True)
     if not works(python):
         print(f"Making the environment {environment} …", flush=True)
         make_environment(environment)
     print("Installing PyTorch and SynthCT; the first time this takes some minutes …", flush=True)
-    pip(python, TORCH)
-    pip(python, "--editable", f"{ROOT}[dev]")
-    stamp.write_text(wanted, encoding="utf-8")
+    smaller = without_cuda and sys.platform == "linux"
+    pip(python, *(("--index-url", CPU_INDEX) if smaller else ()), TORCH)
+    pip(python, "--editable", f"{ROOT}{extra}")
+    stamp.write_text(wanted + extra, encoding="utf-8")
     return python
 
 

@@ -19,12 +19,14 @@ import numpy as np
 import psutil
 
 from SynthCTLib.errors import InputError, ResourceError
+from SynthCTLib.geometry import shear
 from SynthCTLib.volume import Volume
 
 DISCLAIMER = "Synthetic, not a patient, not for clinical use"
 PROGRAM = "SynthCT"
 CT, MASK, REPORT, PREVIEW = "ct.nii.gz", "mask.nii.gz", "report.json", "preview.png"
 
+_SHEAR = 1e-5  # cosine between axes: 0.005 mm over half a meter
 _DESCRIPTION_BYTES = 79  # the header field has 80, with a closing zero
 _RESULT_FILES = {CT, MASK, REPORT, PREVIEW}
 _SYSTEM_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -37,7 +39,8 @@ def write_nifti(path: Path, volume: Volume, description: str, provenance: dict[s
 
     Args:
         path: ends in ``.nii.gz`` or ``.nii``.
-        volume: (X, Y, Z), written in its own type; affine → sform and qform, in RAS mm.
+        volume: (X, Y, Z), written in its own type; affine → sform and qform, in RAS mm. A qform cannot hold a shear, so
+            that a sheared grid has a sform only and no reader puts it elsewhere.
         description: follows the disclaimer in the header field ``descrip``, cut to 79 bytes.
         provenance: goes as JSON, with the disclaimer first, into a header extension of type comment.
 
@@ -46,7 +49,7 @@ def write_nifti(path: Path, volume: Volume, description: str, provenance: dict[s
     """
     image = nib.Nifti1Image(np.asarray(volume.array), volume.affine)
     image.set_sform(volume.affine, code=1)
-    image.set_qform(volume.affine, code=1, strip_shears=True)
+    image.set_qform(volume.affine, code=int(shear(volume.affine) < _SHEAR), strip_shears=True)
     image.header.set_xyzt_units("mm")
     text = f"{DISCLAIMER}. {description}".encode("ascii", "replace")
     image.header["descrip"] = text[:_DESCRIPTION_BYTES]

@@ -71,7 +71,13 @@ def train_autoencoder(config: Config) -> None:
         first = PatchSampler(Path(config["prepared"]), read_cases(config["prepared"], "train"), weights, c["patch"], 2)
         linear_start(model, first.batch(24))
         ema = ExponentialMovingAverage(model, c["ema"])
+    if not c["train_encoder"]:
+        model.encoder.requires_grad_(False)
+        model.quant_conv_mu.requires_grad_(False)
+        model.quant_conv_log_sigma.requires_grad_(False)
     model, optimizer = fabric.setup(model, optimizer)
+    for method in ("encode", "decode"):  # without this Fabric runs them outside of mixed precision and of DDP
+        model.mark_forward_method(method)
     critic, critic_optimizer = fabric.setup(critic, critic_optimizer)
 
     train = PatchSampler(Path(config["prepared"]), read_cases(config["prepared"], "train"), weights, c["patch"],
@@ -125,8 +131,8 @@ def train_autoencoder(config: Config) -> None:
                         val_latent_mean=mu.float().mean().item(), val_latent_std=mu.float().std().item())
             middle = val_batch.shape[-1] // 2
             log.images(step, "reconstruction", [val_batch[:6, 0, :, :, middle], output[:6, 0, :, :, middle]])
-        if fabric.is_global_zero and (time.monotonic() - last_save > 120 or step == c["steps"]
-                                      or step == c["adversarial_from"]):
+        if fabric.is_global_zero and (time.monotonic() - last_save > 120
+                                      or step in (1, c["adversarial_from"], c["steps"])):
             state = {"model": model.module.state_dict(), "critic": critic.module.state_dict(),
                      "ema": ema.state_dict(), "optimizer": optimizer.state_dict(),
                      "critic_optimizer": critic_optimizer.state_dict(), "step": step}

@@ -83,7 +83,7 @@ def export(config: Config) -> None:
         **c["card"],
         "networks": {part: {"arguments": arguments} for part, arguments in config["network"].items()},
         "files": files,
-        "latent": {"channels": 4, "downsampling": 4, "scale_factor": index["scale_factor"]},
+        "latent": {"channels": config["network"]["autoencoder"]["latent_channels"], "downsampling": 4, "scale_factor": index["scale_factor"]},
         "conditioning": {"hu_prior": hu_prior(), "spacing_factor": 100, "class_label": 1, "body_region": False,
                          "region_factor": 100, "guidance_class_label": 0},
         "trained_on": trained_range(run, prepared),

@@ -2,9 +2,12 @@
 
 GroupNorm removes absolute intensity, which is what HU are, and a random deep chain of convolutions and norms needs many
 thousand steps before it can even copy a constant. Here every residual branch starts at zero, so that the networks are
-chains of linear maps; the encoder's chain computes the four leading principal components of each block (scaled to unit
-variance), the decoder's interpolates them, and half of the channels of each level hold constants (anchors), next to which
-GroupNorm's statistics, and with them absolute intensity, hardly change. All of it is trained further.
+chains of linear maps; the encoder's chain computes the leading principal components of each block, the decoder's
+interpolates them, and half of the channels of each level hold constants (anchors), next to which GroupNorm's statistics,
+and with them absolute intensity, hardly change. All of it is trained further.
+
+Components are divided by the root of their standard deviation (relative to the first): finer ones stay smaller, so that
+diffusion settles coarse structure first, as it does in images.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ BLOCK = 4
 
 
 def block_components(patches: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Leading principal components of 4³ blocks, scaled to unit variance.
+    """Leading principal components of 4³ blocks; the first has unit variance, finer ones less (see above).
 
     Args:
         patches: (N, 1, P, P, P) in [0, 1], P a multiple of 4.
@@ -38,7 +41,8 @@ def block_components(patches: torch.Tensor, count: int) -> tuple[torch.Tensor, t
     flat = blocks.reshape(-1, BLOCK**3)
     mean = flat.mean(0)
     _, values, vectors = torch.linalg.svd(flat - mean, full_matrices=False)
-    weights = vectors[:count] / (values[:count, None] / len(flat) ** 0.5)
+    deviation = values[:count, None] / len(flat) ** 0.5
+    weights = vectors[:count] / (deviation * deviation[0]).sqrt()
     return weights.reshape(count, BLOCK, BLOCK, BLOCK), -(weights @ mean)
 
 

@@ -54,9 +54,7 @@ def test_a_wrong_digit_is_noticed():
 
 
 def test_meanings_do_not_matter_when_terminology_is_compared():
-    liver = vocabulary.find_terminology(
-        Code("SCT", "123037004", "structure"), Code("SCT", "10200004", "Hígado"), None
-    )
+    liver = vocabulary.find_terminology(Code("SCT", "123037004", "structure"), Code("SCT", "10200004", "Hígado"), None)
     assert liver is not None and liver.id == 1
 
 

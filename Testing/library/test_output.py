@@ -16,10 +16,12 @@ import pytest
 
 from SynthCTLib import output
 from SynthCTLib.errors import InputError, ResourceError
+from SynthCTLib.geometry import nearest_rotation
 from SynthCTLib.output import DISCLAIMER, atomic_folder, check_target, remove_stale, write_json, write_nifti
 from SynthCTLib.volume import Volume
 
 OBLIQUE = np.array([[1.9, 0.3, 0.1, -90.0], [-0.3, 1.9, 0.2, 40.0], [-0.1, -0.2, 3.0, 12.5], [0, 0, 0, 1]])
+OBLIQUE[:3, :3] = nearest_rotation(OBLIQUE) * [1.9, 1.9, 3.0]
 
 
 def earlier_result(folder: Path) -> None:
@@ -150,6 +152,14 @@ def test_world_positions_and_values_survive_the_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(image.affine, OBLIQUE, atol=1e-4)
     assert image.get_data_dtype() == np.int16 and image.header.get_xyzt_units()[0] == "mm"
     assert int(image.header["sform_code"]) == int(image.header["qform_code"]) == 1
+
+
+def test_a_sheared_grid_has_one_position_in_the_file_and_not_two(tmp_path: Path) -> None:
+    sheared = OBLIQUE @ np.array([[1, 0, 0.2, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    write_nifti(tmp_path / "v.nii.gz", Volume(np.zeros((2, 2, 2), np.uint8), sheared), "test")
+    image = nib.load(tmp_path / "v.nii.gz")
+    np.testing.assert_allclose(image.affine, sheared, atol=1e-4)
+    assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (1, 0)
 
 
 def test_the_disclaimer_fits_the_header_whatever_follows_it(tmp_path: Path) -> None:

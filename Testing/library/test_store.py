@@ -224,9 +224,7 @@ def test_a_full_disk_is_noticed_before_writing(
     assert names_in(store.folder(card)) == set()
 
 
-def test_a_cancelled_import_leaves_only_whole_files(
-    card: ModelCard, files: dict[str, Path], store: ModelStore
-) -> None:
+def test_a_cancelled_import_leaves_only_whole_files(card: ModelCard, files: dict[str, Path], store: ModelStore) -> None:
     stages: list[str] = []
     progress = Progress(lambda event: stages.append(event.stage), lambda: "store unet.safetensors" in stages)
     with pytest.raises(Cancelled):
@@ -298,7 +296,10 @@ def embedded_card(folder: Path) -> ModelCard:
         metadata = {"scale_factor": str(SCALE)} if part == "unet" else None
         save_file(random_state(card, part), path, metadata=metadata)
         data["files"][part] = {
-            "name": path.name, "sha256": sha256_of(path), "bytes": path.stat().st_size, "source": None
+            "name": path.name,
+            "sha256": sha256_of(path),
+            "bytes": path.stat().st_size,
+            "source": None,
         }
     return tiny_card(folder, **data)
 

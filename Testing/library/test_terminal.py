@@ -6,11 +6,13 @@ import io
 import json
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from SynthCTLib.errors import AmbiguousInputError
 from SynthCTLib.events import error_event, event, finding_event, progress_event
 from SynthCTLib.findings import Finding
 from SynthCTLib.progress import ProgressEvent
+from SynthCTLib.resources import resource_path
 from SynthCTLib.terminal import JsonView, PlainView, TerminalView, sentences
 
 RESULT = event("result", results=[{"ct": "/o/ct.nii.gz", "summary": ["Synthetic.", "2 of 2."]}])
@@ -63,3 +65,6 @@ def test_a_choice_that_the_user_has_to_make_travels_with_the_error() -> None:
     found = (error["kind"], error["setting"], error["choices"])
     assert found == ("ambiguous", "labels", ["maisi", "totalsegmentator"])
     assert sentences(error) == ["Error: Which one?"]
+    schema = json.loads(resource_path("schemas", "event.schema.json").read_text(encoding="utf-8"))
+    assert Draft202012Validator(schema).is_valid(error)
+    assert not Draft202012Validator(schema).is_valid({key: error[key] for key in error if key != "setting"})

@@ -102,6 +102,34 @@ def test_the_second_run_installs_nothing_until_the_project_changes(bootstrap: Mo
 
 
 @pytest.mark.usefixtures("quick_environment")
+def test_the_demo_installs_no_tools_and_the_tests_add_them(
+    bootstrap: ModuleType, calls: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = subprocess.CompletedProcess([], 0, stdout="some_case\n", stderr="")
+    monkeypatch.setattr(bootstrap.subprocess, "run", lambda *_, **__: answer)
+    bootstrap.main(["demo"])
+    assert calls.commands[1][-1] == str(bootstrap.ROOT)
+    calls.commands.clear()
+    bootstrap.main(["test"])
+    assert calls.commands[1][-1] == f"{bootstrap.ROOT}[dev]" and len(calls.commands) == 3
+    calls.commands.clear()
+    bootstrap.main(["demo"])
+    assert len(calls.commands) == 1
+
+
+@pytest.mark.usefixtures("quick_environment")
+@pytest.mark.parametrize(("platform", "smaller"), [("linux", True), ("darwin", False), ("win32", False)])
+def test_on_request_pytorch_comes_without_cuda(
+    bootstrap: ModuleType, calls: Recorder, monkeypatch: pytest.MonkeyPatch, platform: str, smaller: bool
+) -> None:
+    monkeypatch.setattr(bootstrap.sys, "platform", platform)
+    bootstrap.main(["install", "--cpu"])
+    torch, project = calls.commands
+    assert ("https://download.pytorch.org/whl/cpu" in torch) is smaller and torch[-1] == "torch==2.13.0"
+    assert "--index-url" not in project
+
+
+@pytest.mark.usefixtures("quick_environment")
 def test_an_installation_that_failed_is_said_and_done_again(
     bootstrap: ModuleType, calls: Recorder, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,7 +29,7 @@ def test_frechet_distance_of_a_set_with_itself_is_zero_also_with_few_samples(rng
 
 
 @pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])
-def test_distances_grow_with_a_shift(distance, rng: np.random.Generator) -> None:  # noqa: ANN001
+def test_distances_grow_with_a_shift(distance, rng: np.random.Generator) -> None:
     a, b = rng.normal(size=(200, 8)), rng.normal(size=(200, 8))
     values = [distance(a, b + shift) for shift in (0, 0.5, 1.0, 2.0)]
     assert values == sorted(values) and values[3] > values[0] + 0.1
