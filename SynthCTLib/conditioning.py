@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from SynthCTLib.labels import BODY, CLASS_GROUPS, load_vocabulary
+from SynthCTLib.labels import BODY, load_vocabulary
 
 BITS = 8
 
@@ -53,8 +53,9 @@ def without_tumors(labels: np.ndarray, replacements: Mapping[str, int]) -> np.nd
     result = labels.copy()
     for lesion, organ in replacements.items():
         result[labels == int(lesion)] = organ
-    tumor = labels == load_vocabulary().find("lung tumor").id
+    vocabulary = load_vocabulary()
+    tumor = labels == vocabulary.find("lung tumor").id
     if tumor.any():
-        lobes, counts = np.unique(labels[np.isin(labels, CLASS_GROUPS["lung"])], return_counts=True)
+        lobes, counts = np.unique(labels[np.isin(labels, vocabulary.group_ids("lung"))], return_counts=True)
         result[tumor] = lobes[counts.argmax()] if len(lobes) else BODY
     return result

@@ -1,4 +1,4 @@
-"""Where to compute: the device, its precision, its free memory, and what to say when the memory does not suffice."""
+"""Where to compute: the device, its precision, its memory, and what to say when the memory does not suffice."""
 
 from __future__ import annotations
 
@@ -60,6 +60,15 @@ def free_memory(device: torch.device) -> int:
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     return int(psutil.virtual_memory().available)
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of memory that the device has in all: always the same on one machine, unlike :func:`free_memory`."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory())
+    return int(psutil.virtual_memory().total)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -2,7 +2,7 @@
 
 Ids and names are those of MAISI (NV-Generate-CT): 132 ids, of which eight are never used, and 200 for the rest of the
 body. The "127 classes" in the literature are the 124 used ids (:meth:`Vocabulary.classes_127`) and the three groups of
-:data:`CLASS_GROUPS`, which have no voxels of their own.
+several labels (:data:`CLASS_GROUPS`: kidney, lung, bone), which have no voxels of their own.
 """
 
 from __future__ import annotations
@@ -13,19 +13,25 @@ import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from SynthCTLib.errors import InputError
+from SynthCTLib.organ_groups import OrganGroup, read_groups
 from SynthCTLib.resources import resource_path
 
 BACKGROUND = 0
 BODY = 200
 
-# "kidney", "lung" and "bone" count among the 127 classes but stand for several labels each.
-CLASS_GROUPS: dict[str, tuple[int, ...]] = {
-    "kidney": (5, 14),
-    "lung": (28, 29, 30, 31, 32),
-    "bone": (*range(33, 57), *range(63, 98), 120, 122, 127),
-}
+CLASS_GROUPS: dict[str, tuple[int, ...]]
+"""Ids by name of the groups of several labels; read from the table at the first use, since it may be missing."""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> dict[str, tuple[int, ...]]:
+        if name == "CLASS_GROUPS":
+            return {group.name: group.ids for group in load_vocabulary().organ_groups if len(group.ids) > 1}
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 Rgb = tuple[int, int, int]
 
@@ -77,6 +83,10 @@ class Label:
     terminology: Terminology
     host: int | None
     """For a lesion with a fixed surrounding organ: the id that takes its place when it is taken out."""
+    region_marker: str
+    """The body region whose presence in an image this label proves; empty for labels that prove none."""
+    organ_group: str
+    """The group with which the density of this label is judged (``bone``); empty for labels outside of them."""
 
     @property
     def hu_range(self) -> tuple[float, float] | None:
@@ -91,10 +101,11 @@ class Label:
 
 
 class Vocabulary:
-    """All labels, with lookups by id, name, prefix and terminology."""
+    """All labels and organ groups, with lookups by id, name, prefix, group and terminology."""
 
-    def __init__(self, labels: tuple[Label, ...]) -> None:
+    def __init__(self, labels: tuple[Label, ...], organ_groups: tuple[OrganGroup, ...]) -> None:
         self.labels = labels
+        self.organ_groups = organ_groups
         self._by_id = {label.id: label for label in labels}
 
     @property
@@ -139,6 +150,17 @@ class Vocabulary:
             if rank is not None and not label.dummy:
                 ranked.append((rank, label))
         return [label for _, label in sorted(ranked, key=lambda entry: (entry[0], entry[1].id))]
+
+    def group_ids(self, group: str) -> tuple[int, ...]:
+        """Ids of an organ group in ascending order: ``bone``, ``lung`` (the lobes), ``kidney``, ``liver`` …
+
+        Raises InputError, which names the groups, when there is none of this name.
+        """
+        for known in self.organ_groups:
+            if known.name == group:
+                return known.ids
+        names = ", ".join(known.name for known in self.organ_groups)
+        raise InputError(f"There is no organ group '{group}'; use one of {names}.")
 
     def find_terminology(self, category: Code, type_: Code, modifier: Code | None) -> Label | None:
         """The label with these codes (meanings are not compared), or None."""
@@ -200,9 +222,10 @@ def load_vocabulary() -> Vocabulary:
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
-    """Read a label table. Columns: see ``Resources/labels/README.md``."""
+    """Read a label table and ``groups.json`` beside it. Columns: see ``Resources/labels/README.md``."""
     with path.open(newline="", encoding="utf-8") as handle:
-        return Vocabulary(tuple(_label(row) for row in csv.DictReader(handle)))
+        labels = tuple(_label(row) for row in csv.DictReader(handle))
+    return Vocabulary(labels, read_groups(path.with_name("groups.json"), labels))
 
 
 def _label(row: dict[str, str]) -> Label:
@@ -224,6 +247,8 @@ def _label(row: dict[str, str]) -> Label:
         aliases=_parts(row["Aliases"]),
         terminology=_terminology(row),
         host=int(row["Host"]) if row["Host"] else None,
+        region_marker=row["RegionMarker"],
+        organ_group=row["OrganGroup"],
     )
 
 

@@ -1,7 +1,8 @@
 """Does every organ have a plausible density? Median HU of each structure against its accepted range, in words.
 
-Ranges come from the label table. Like the reference (NV-Generate-CT's quality check) the test is on the median; unlike
-it, each label is judged and the lung group has all five lobes (the reference leaves out the right lower one, 32).
+Ranges come from the label table. Like the reference (NV-Generate-CT's quality check) the test is on the median, and the
+organ groups (liver, spleen, pancreas, kidney, lung, bone, brain) decide whether a CT passes; unlike it, each label is
+judged as well, and the lung group has all five lobes (the reference leaves out the right lower one).
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from SynthCTLib.errors import InputError
-from SynthCTLib.labels import BACKGROUND, CLASS_GROUPS, Vocabulary
+from SynthCTLib.labels import BACKGROUND, Vocabulary
+from SynthCTLib.organ_groups import OrganGroup
 
 Verdict = Literal["ok", "low", "high", "too small", "no range"]
 Range = tuple[float, float]
@@ -24,16 +26,14 @@ _HU_BINS = HU_MAX - HU_MIN + 1
 _LABELS = 256
 _VOXELS_AT_A_TIME = 1 << 22  # bounds the memory of the int64 copy that np.bincount makes
 
-# Bones differ too much for one range of their own; the reference judges all of them together, from its
-# 6-sigma limit up to the end of its HU scale.
-BONE_RANGE: Range = (71.4, 1000.0)
-
-GROUP_TITLES = {"kidney": "Kidneys (both)", "lung": "Lungs (all lobes)", "bone": "Bones (all)"}
-
 
 @dataclass(frozen=True)
 class OrganResult:
-    """One organ or group of organs. ``id`` is None for a group; ``median_hu`` is None where there are no voxels."""
+    """One structure or organ group.
+
+    ``id`` is None for a group of several labels, ``group`` the name of the organ group that this is the result of and
+    None for single structures; ``median_hu`` is None where there are no voxels.
+    """
 
     id: int | None
     name: str
@@ -43,6 +43,7 @@ class OrganResult:
     high: float | None
     verdict: Verdict
     sentence: str
+    group: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the report."""
@@ -58,7 +59,8 @@ def check_organs(hu: np.ndarray, labels: np.ndarray, vocabulary: Vocabulary) -> 
         vocabulary: gives names and ranges.
 
     Returns:
-        The groups that are present (kidney, lung, bone), then one result for each id in ascending order.
+        The groups of several labels that are present, then one result for each id in ascending order. Those of an organ
+        group, of one label (liver) or several (lung), have its name as ``group``.
 
     Raises:
         InputError: shapes differ, or values are not integers, or an id is beyond 255.
@@ -66,9 +68,9 @@ def check_organs(hu: np.ndarray, labels: np.ndarray, vocabulary: Vocabulary) -> 
     counts = _histograms(hu, labels)
     present = [int(label_id) for label_id in np.flatnonzero(counts.any(axis=1)) if label_id != BACKGROUND]
     groups = [
-        _judge_group(group, counts, vocabulary)
-        for group, members in CLASS_GROUPS.items()
-        if not set(members).isdisjoint(present)
+        _judge_group(group, counts)
+        for group in vocabulary.organ_groups
+        if len(group.ids) > 1 and not set(group.ids).isdisjoint(present)
     ]
     return groups + [_judge_label(label_id, counts[label_id], vocabulary) for label_id in present]
 
@@ -107,25 +109,23 @@ def _judge_label(label_id: int, counts: np.ndarray, vocabulary: Vocabulary) -> O
     if label_id not in vocabulary.ids:
         return _judge(label_id, f"Label {label_id}", counts, None)
     label = vocabulary.by_id(label_id)
-    return _judge(label_id, label.display_name, counts, label.hu_range)
+    alone = (group.name for group in vocabulary.organ_groups if group.ids == (label_id,))
+    return _judge(label_id, label.display_name, counts, label.hu_range, next(alone, None))
 
 
-def _judge_group(group: str, counts: np.ndarray, vocabulary: Vocabulary) -> OrganResult:
-    members = CLASS_GROUPS[group]
-    if group == "bone":
-        accepted: Range | None = BONE_RANGE
-    else:
-        accepted = vocabulary.by_id(members[0]).hu_range  # the same for all lobes, and for both kidneys
-    return _judge(None, GROUP_TITLES[group], counts[list(members)].sum(axis=0), accepted)
+def _judge_group(group: OrganGroup, counts: np.ndarray) -> OrganResult:
+    return _judge(None, group.title, counts[list(group.ids)].sum(axis=0), group.hu_range, group.name)
 
 
-def _judge(label_id: int | None, name: str, counts: np.ndarray, accepted: Range | None) -> OrganResult:
+def _judge(
+    label_id: int | None, name: str, counts: np.ndarray, accepted: Range | None, group: str | None = None
+) -> OrganResult:
     voxels = int(counts.sum())
     median = _median(counts) if voxels else None
     verdict = _verdict(voxels, median, accepted)
     low, high = accepted or (None, None)
     sentence = _sentence(name, voxels, median, accepted, verdict)
-    return OrganResult(label_id, name, voxels, median, low, high, verdict, sentence)
+    return OrganResult(label_id, name, voxels, median, low, high, verdict, sentence, group)
 
 
 def _median(counts: np.ndarray) -> float:

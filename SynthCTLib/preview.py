@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from SynthCTLib.geometry import to_ras
-from SynthCTLib.labels import BACKGROUND, BODY, CLASS_GROUPS, load_vocabulary
+from SynthCTLib.labels import BACKGROUND, BODY, load_vocabulary
 from SynthCTLib.output import DISCLAIMER
 from SynthCTLib.volume import Volume
 
@@ -62,7 +62,8 @@ def write_preview(path: Path, hu: Volume, labels: Volume, title: str) -> None:
     hu, labels = to_ras(hu), to_ras(labels)
     cuts = center_of_labels(labels.array)
     scale = TILE_PIXELS / max(n * mm for n, mm in zip(hu.shape, hu.spacing, strict=True))
-    windows = [SOFT_TISSUE] + ([LUNG] if np.isin(labels.array, CLASS_GROUPS["lung"]).any() else [])
+    lobes = load_vocabulary().group_ids("lung")
+    windows = [SOFT_TISSUE] + ([LUNG] if np.isin(labels.array, lobes).any() else [])
     rows = []
     for name, width, level in windows:
         tiles = [_gray(hu, plane, cuts, scale, width, level) for plane in PLANES]

@@ -7,17 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from SynthCTLib.errors import InputError
+from SynthCTLib.labels import load_vocabulary
 
 REGIONS = ("head", "chest", "abdomen", "pelvis")
-
-# Labels that show that a region is in the volume, in the order of REGIONS (the reference's rule): brain and skull; lung
-# lobes; liver, spleen, pancreas and kidneys (2 is the unused id of "kidney"); femora.
-MARKERS: tuple[frozenset[int], ...] = (
-    frozenset({22, 120}),
-    frozenset({28, 29, 30, 31, 32}),
-    frozenset({1, 2, 3, 4, 5, 14}),
-    frozenset({93, 94}),
-)
 
 _SYNONYMS = {
     "neck": "head",
@@ -59,9 +51,13 @@ class Region:
 
 
 def region_from_labels(ids: Iterable[int]) -> Region | None:
-    """The region from the topmost to the lowest one whose marker labels are among ``ids``; None without any marker."""
+    """The region from the topmost to the lowest one whose marker labels are among ``ids``; None without any marker.
+
+    Markers, from the label table, are the reference's: brain and skull, lung lobes, upper abdominal organs, femora.
+    """
     present = set(ids)
-    found = [index for index, markers in enumerate(MARKERS) if markers & present]
+    shown = {label.region_marker for label in load_vocabulary().labels if label.id in present}
+    found = [index for index, name in enumerate(REGIONS) if name in shown]
     return Region(found[0], found[-1]) if found else None
 
 

@@ -37,15 +37,17 @@ def coarse(image: sitk.Image, mm: float) -> sitk.Image:
     spacing = [max(mm, s) for s in image.GetSpacing()]
     size = [max(8, round(n * s / t)) for n, s, t in zip(image.GetSize(), image.GetSpacing(), spacing, strict=True)]
     image = sitk.SmoothingRecursiveGaussian(sitk.Cast(image, sitk.sitkFloat32), mm / 2)
-    return sitk.Resample(image, size, sitk.Transform(), sitk.sitkLinear, image.GetOrigin(), spacing,
-                         image.GetDirection(), -1000.0)
+    return sitk.Resample(
+        image, size, sitk.Transform(), sitk.sitkLinear, image.GetOrigin(), spacing, image.GetDirection(), -1000.0
+    )
 
 
 def register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     """Transform from fixed to moving space; both in HU, clipped to soft tissue and bone."""
     fixed, moving = (sitk.Clamp(coarse(i, 5.0), lowerBound=-900, upperBound=500) for i in (fixed, moving))
-    start = sitk.CenteredTransformInitializer(fixed, moving, sitk.AffineTransform(3),
-                                              sitk.CenteredTransformInitializerFilter.MOMENTS)
+    start = sitk.CenteredTransformInitializer(
+        fixed, moving, sitk.AffineTransform(3), sitk.CenteredTransformInitializerFilter.MOMENTS
+    )
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricSamplingStrategy(method.RANDOM)

@@ -17,11 +17,11 @@ import torch
 from lightning_fabric import Fabric
 from monai.networks.nets import PatchDiscriminator
 
+from SynthCTLib.networks import build_autoencoder
 from training.config import Config
 from training.ema import ExponentialMovingAverage
 from training.files import load_checkpoint, save_checkpoint
 from training.linear_start import linear_start
-from SynthCTLib.networks import build_autoencoder
 from training.patches import PatchSampler
 from training.prepare import read_cases
 from training.progress import RunLog
@@ -52,8 +52,14 @@ def train_autoencoder(config: Config) -> None:
     fabric.launch()
     fabric.seed_everything(config["seed"])
     model = build_autoencoder(config["network"]["autoencoder"])
-    critic = PatchDiscriminator(spatial_dims=3, channels=c["critic_channels"], in_channels=1, out_channels=1,
-                                num_layers_d=c["critic_layers"], norm="INSTANCE")
+    critic = PatchDiscriminator(
+        spatial_dims=3,
+        channels=c["critic_channels"],
+        in_channels=1,
+        out_channels=1,
+        num_layers_d=c["critic_layers"],
+        norm="INSTANCE",
+    )
     ema = ExponentialMovingAverage(model, c["ema"])
     optimizer = torch.optim.Adam(model.parameters(), lr=c["lr"], betas=(0.9, 0.99))
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=c["critic_lr"], betas=(0.5, 0.9))
@@ -80,19 +86,27 @@ def train_autoencoder(config: Config) -> None:
         model.mark_forward_method(method)
     critic, critic_optimizer = fabric.setup(critic, critic_optimizer)
 
-    train = PatchSampler(Path(config["prepared"]), read_cases(config["prepared"], "train"), weights, c["patch"],
-                         config["seed"] + step + 1000 * fabric.global_rank)
+    train = PatchSampler(
+        Path(config["prepared"]),
+        read_cases(config["prepared"], "train"),
+        weights,
+        c["patch"],
+        config["seed"] + step + 1000 * fabric.global_rank,
+    )
     val = PatchSampler(Path(config["prepared"]), read_cases(config["prepared"], "val"), weights, c["patch"], 1)
     val_batch = fabric.to_device(val.batch(c["val_patches"]))
-    log = RunLog(run, "autoencoder", c["steps"], step)
+    log = RunLog(run, "autoencoder", c["steps"], step, fabric.is_global_zero)
     window = tuple(c["window"])
     last_save = time.monotonic()
     while step < c["steps"]:
         adversarial = step >= c["adversarial_from"]
         frozen = adversarial or not c["train_encoder"]
         for group in optimizer.param_groups:
-            group["lr"] = c["lr"] * (warmup_cosine(step, c["warmup"], c["adversarial_from"]) if not adversarial
-                                     else c["adversarial_lr_factor"])
+            group["lr"] = c["lr"] * (
+                warmup_cosine(step, c["warmup"], c["adversarial_from"])
+                if not adversarial
+                else c["adversarial_lr_factor"]
+            )
         x = fabric.to_device(train.batch(c["batch"]))
         gan = torch.zeros(())
         if frozen:
@@ -120,22 +134,39 @@ def train_autoencoder(config: Config) -> None:
             critic_optimizer.step()
         step += 1
         ema.update(model.module)
-        log.scalars(step, loss=loss.item(), gan=gan.item(), critic=critic_loss.item(),
-                    latent_std=mu.detach().float().std().item(), lr=optimizer.param_groups[0]["lr"])
+        log.scalars(
+            step,
+            loss=loss.item(),
+            gan=gan.item(),
+            critic=critic_loss.item(),
+            latent_std=mu.detach().float().std().item(),
+            lr=optimizer.param_groups[0]["lr"],
+        )
         if step % c["val_every"] == 0 or step == c["steps"]:
             with ema.applied_to(model.module), torch.no_grad():
                 mu, _ = model.encode(val_batch)
                 output = model.decode(mu).float().clamp(0, 1)
             error = (output - val_batch).abs()
-            log.scalars(step, force=True, val_mae_hu=2000 * error.mean().item(),
-                        val_latent_mean=mu.float().mean().item(), val_latent_std=mu.float().std().item())
+            log.scalars(
+                step,
+                force=True,
+                val_mae_hu=2000 * error.mean().item(),
+                val_latent_mean=mu.float().mean().item(),
+                val_latent_std=mu.float().std().item(),
+            )
             middle = val_batch.shape[-1] // 2
             log.images(step, "reconstruction", [val_batch[:6, 0, :, :, middle], output[:6, 0, :, :, middle]])
-        if fabric.is_global_zero and (time.monotonic() - last_save > 120
-                                      or step in (1, c["adversarial_from"], c["steps"])):
-            state = {"model": model.module.state_dict(), "critic": critic.module.state_dict(),
-                     "ema": ema.state_dict(), "optimizer": optimizer.state_dict(),
-                     "critic_optimizer": critic_optimizer.state_dict(), "step": step}
+        if fabric.is_global_zero and (
+            time.monotonic() - last_save > 120 or step in (1, c["adversarial_from"], c["steps"])
+        ):
+            state = {
+                "model": model.module.state_dict(),
+                "critic": critic.module.state_dict(),
+                "ema": ema.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "critic_optimizer": critic_optimizer.state_dict(),
+                "step": step,
+            }
             save_checkpoint(run / "autoencoder.pt", state)
             last_save = time.monotonic()
     log.close()

@@ -1,8 +1,8 @@
 """Stages *diffusion* (U-Net alone) and *controlnet* (ControlNet copied from the U-Net's trunk; both learn on).
 
 The reference freezes the U-Net in the second stage. With hours of CPU time instead of weeks on 64 GPUs, training both
-together follows the mask much sooner; ``train_unet: false`` gives the reference's recipe. The mask embedding, the dearest
-part of a step, is computed once and shared by several noise draws of the same crop.
+together follows the mask much sooner; ``train_unet: false`` gives the reference's recipe. The mask embedding, the
+dearest part of a step, is computed once and shared by several noise draws of the same crop.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from monai.apps.generation.maisi.networks.controlnet_maisi import ControlNetMaisi
+from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import DiffusionModelUNetMaisi
 from torch import nn
 
 from SynthCTLib.conditioning import encode_mask, mask_channel_count
 from SynthCTLib.denoiser import control_residuals, embed_mask, predict
-from SynthCTLib.labels import load_vocabulary
+from SynthCTLib.labels import BODY, Label, load_vocabulary
 from SynthCTLib.networks import build_controlnet, build_unet
 from training.config import Config
 from training.ema import ExponentialMovingAverage
@@ -26,9 +28,8 @@ from training.files import load_checkpoint, save_checkpoint
 from training.flow import body_share, draw_times, noisy, velocity_loss
 from training.latents import LatentSampler
 from training.progress import RunLog
+from training.samples import SamplePictures
 from training.schedule import warmup_cosine
-
-SOFT_GROUPS_KEPT = set(range(28, 58)) | set(range(63, 98)) | {120, 122, 127, 22, 200}
 
 
 def hu_prior() -> dict[str, float]:
@@ -36,15 +37,32 @@ def hu_prior() -> dict[str, float]:
     return {str(label.id): label.hu_typical for label in load_vocabulary().labels if label.hu_typical is not None}
 
 
+def may_be_left_out(label: Label) -> bool:
+    """Organs that may be handed to the body label: soft ones, whose absence an unlabeled region does not contradict."""
+    contradicted = label.group in (
+        "Spine",
+        "Ribs and sternum",
+        "Other bones",
+        "Respiratory",
+        "Nervous",
+        "Body",
+        "Unused",
+    )
+    return not contradicted and label.id != BODY
+
+
 class Denoiser(nn.Module):
     """U-Net with or without ControlNet as one module, so that Fabric wraps and synchronizes them together."""
 
-    def __init__(self, unet: nn.Module, controlnet: nn.Module | None, prior: dict[str, float]) -> None:
+    def __init__(
+        self, unet: DiffusionModelUNetMaisi, controlnet: ControlNetMaisi | None, prior: dict[str, float]
+    ) -> None:
         super().__init__()
         self.unet, self.controlnet, self.prior = unet, controlnet, prior
 
-    def forward(self, x: torch.Tensor, times: torch.Tensor, mask: torch.Tensor, spacing: torch.Tensor,
-                modality: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, times: torch.Tensor, mask: torch.Tensor, spacing: torch.Tensor, modality: torch.Tensor
+    ) -> torch.Tensor:
         """Velocity for ``x`` (N, 4, x, y, z); ``mask`` (1, X, Y, Z) is shared by all N."""
         n = x.shape[0]
         spacing = (spacing * 100).expand(n, -1)
@@ -93,8 +111,10 @@ def validate(model: nn.Module, crops: list, draws: int, fabric: Fabric) -> float
     for crop in crops:
         times = draw_times(draws, generator)
         noise = torch.randn((draws, *crop.latent.shape[1:]), generator=generator)
-        x, t, noise, mask, spacing, latent = (fabric.to_device(v) for v in (
-            noisy(crop.latent, noise, times), times, noise, crop.mask, crop.spacing, crop.latent))
+        x, t, noise, mask, spacing, latent = (
+            fabric.to_device(v)
+            for v in (noisy(crop.latent, noise, times), times, noise, crop.mask, crop.spacing, crop.latent)
+        )
         modality = torch.ones(draws, dtype=torch.long, device=x.device)
         losses.append(velocity_loss(model(x, t, mask, spacing, modality), latent, noise, body_share(mask), 0.1).item())
     return sum(losses) / len(losses)
@@ -120,14 +140,17 @@ def train_denoiser(config: Config, stage: str) -> None:
         ema.load_state_dict(state["ema"])
         step = state["step"]
     wrapped, optimizer = fabric.setup(model, optimizer)
-    droppable = np.array([i for i in range(1, 133) if i not in SOFT_GROUPS_KEPT])
+    droppable = np.array([label.id for label in load_vocabulary().labels if may_be_left_out(label)])
     latents, weights = run / "latents", c["weights"]
-    sampler = LatentSampler(latents, "train", weights, c["crops"], droppable,
-                            config["seed"] + step + 1000 * fabric.global_rank)
+    sampler = LatentSampler(
+        latents, "train", weights, c["crops"], droppable, config["seed"] + step + 1000 * fabric.global_rank
+    )
     held_out = LatentSampler(latents, "val", {"openkbp": 1, "ibsi": 1, "other": 1}, c["crops"], droppable, 1)
     fixed = [held_out.draw() for _ in range(c["val_crops"])]
+    alike = LatentSampler(latents, "val", {"openkbp": 1, "ibsi": 1, "other": 1}, c["crops"][:1], droppable, 2)
+    pictures = SamplePictures(config, [alike.draw() for _ in range(3)])
     generator = torch.Generator().manual_seed(config["seed"] + step + 1000 * fabric.global_rank)
-    log = RunLog(run, stage, c["steps"], step)
+    log = RunLog(run, stage, c["steps"], step, fabric.is_global_zero)
     last_save = time.monotonic()
     while step < c["steps"]:
         for group in optimizer.param_groups:
@@ -138,8 +161,18 @@ def train_denoiser(config: Config, stage: str) -> None:
             times = draw_times(c["draws"], generator)
             noise = torch.randn((c["draws"], *crop.latent.shape[1:]), generator=generator)
             modality = torch.full((c["draws"],), 0 if torch.rand((), generator=generator) < c["class_dropout"] else 1)
-            x, t, noise, mask, spacing, latent, modality = (fabric.to_device(v) for v in (
-                noisy(crop.latent, noise, times), times, noise, crop.mask, crop.spacing, crop.latent, modality))
+            x, t, noise, mask, spacing, latent, modality = (
+                fabric.to_device(v)
+                for v in (
+                    noisy(crop.latent, noise, times),
+                    times,
+                    noise,
+                    crop.mask,
+                    crop.spacing,
+                    crop.latent,
+                    modality,
+                )
+            )
             loss = velocity_loss(wrapped(x, t, mask, spacing, modality), latent, noise, body_share(mask), 0.1)
             fabric.backward(loss / c["accumulate"])
             loss_sum += loss.item()
@@ -152,9 +185,18 @@ def train_denoiser(config: Config, stage: str) -> None:
         if step % c["val_every"] == 0 or step == c["steps"]:
             with ema.applied_to(model):
                 log.scalars(step, force=True, val_loss=validate(wrapped, fixed, 4, fabric))
+                if fabric.is_global_zero:
+                    log.images(step, "real-and-sampled", pictures(model, held_out.scale_factor, fabric.device))
         if fabric.is_global_zero and (time.monotonic() - last_save > 120 or step == c["steps"]):
-            save_checkpoint(path, {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                                   "ema": ema.state_dict(), "step": step})
+            save_checkpoint(
+                path,
+                {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "ema": ema.state_dict(),
+                    "step": step,
+                },
+            )
             last_save = time.monotonic()
     log.close()
 

@@ -1,4 +1,4 @@
-"""Exponential moving average of weights, with the bias of the first steps taken out (EDM2, arXiv 2312.02696, sec. 3)."""
+"""Exponential moving average of weights, without the bias of the first steps (EDM2, arXiv 2312.02696, section 3)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Stage *encode*: prepared CT and masks → latents (μ, not a sample: sampling would put a floor under the diffusion loss).
+"""Stage *encode*: prepared CT and masks → latents (μ, not a sample: sampling would put a floor under the loss).
 
-Each case is encoded in several versions: another spacing inside the model's range, mirrored or not, with a random margin
-of air. Voxels outside the body are set to −1000 HU first, because a mask value of 0 means air.
+Each case is encoded in several versions: another spacing inside the model's range, mirrored or not, with a random
+margin of air. Voxels outside the body are set to −1000 HU first, because a mask value of 0 means air.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ def mirror_table() -> np.ndarray:
     names = {label.name: label.id for label in vocabulary.labels}
     for label in vocabulary.labels:
         for here, there in (("left ", "right "), ("right ", "left ")):
-            if label.name.startswith(here) and there + label.name[len(here):] in names:
-                table[label.id] = names[there + label.name[len(here):]]
+            if label.name.startswith(here) and there + label.name[len(here) :] in names:
+                table[label.id] = names[there + label.name[len(here) :]]
     return table
 
 
-def resample(hu: np.ndarray, mask: np.ndarray, spacing: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def resample(
+    hu: np.ndarray, mask: np.ndarray, spacing: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Both on a grid of ``target`` mm: CT smoothed against aliasing, then linear; mask by nearest neighbor."""
     zoom = spacing / target
     if np.allclose(zoom, 1, atol=0.02):
@@ -80,7 +82,9 @@ def encode(config: Config) -> None:
     began = time.monotonic()
     cases = [(split, meta) for split in ("train", "val") for meta in read_cases(prepared, split)]
     for number, (split, meta) in enumerate(cases):
-        kind = meta["group"] if meta["group"] in c["versions"] else ("rich" if meta["has_many_organ_labels"] else "other")
+        kind = (
+            meta["group"] if meta["group"] in c["versions"] else ("rich" if meta["has_many_organ_labels"] else "other")
+        )
         rng = np.random.default_rng([config["seed"], number])
         folder = prepared / meta["case_id"]
         source_hu = np.load(folder / "ct.npy").astype(np.float32)
@@ -103,8 +107,16 @@ def encode(config: Config) -> None:
                 total += latent.double().sum().item()
                 squares += latent.double().square().sum().item()
                 count += latent.numel()
-            index.append({"file": name, "case_id": meta["case_id"], "split": split, "kind": kind,
-                          "shape": list(latent.shape[1:]), "spacing": target.tolist()})
+            index.append(
+                {
+                    "file": name,
+                    "case_id": meta["case_id"],
+                    "split": split,
+                    "kind": kind,
+                    "shape": list(latent.shape[1:]),
+                    "spacing": target.tolist(),
+                }
+            )
         left = (time.monotonic() - began) / (number + 1) * (len(cases) - number - 1)
         print(f"encoded {number + 1}/{len(cases)} {meta['case_id']} [{left / 60:.1f} min left]", flush=True)
     std = (squares / count - (total / count) ** 2) ** 0.5

@@ -56,18 +56,25 @@ def on_model_grid(config: Config, meta: dict) -> tuple[np.ndarray, np.ndarray, n
     hu, mask = np.load(folder / "ct.npy").astype(np.float32), np.load(folder / "mask.npy")
     hu[mask == 0] = -1000
     native = np.asarray(meta["spacing"])
-    target = native if meta["group"] in config["encode"]["native"] else np.maximum(config["evaluate"]["spacing"], 0.9 * native)
+    target = (
+        native
+        if meta["group"] in config["encode"]["native"]
+        else np.maximum(config["evaluate"]["spacing"], 0.9 * native)
+    )
     hu, mask = resample(hu, mask, native, target)
     hu, mask = pad_with_air(hu, mask, np.array([4, 4, 0]), 48)
     return np.clip(np.rint(hu), -1000, 1000).astype(np.int16), mask, target
 
 
-def synthesize(networks: Networks, card: Any, mask: np.ndarray, spacing: np.ndarray, seed: int, steps: int) -> np.ndarray:
+def synthesize(
+    networks: Networks, card: Any, mask: np.ndarray, spacing: np.ndarray, seed: int, steps: int
+) -> np.ndarray:
     """int16 HU generated from a mask with the engine's own functions."""
     channels = encode_mask(torch.from_numpy(mask)[None], card.conditioning["hu_prior"])
     conditions = build_conditions(card.conditioning, [float(s) for s in spacing])
-    latent = sample_latent(networks, channels, conditions, scheduler=card.scheduler, seed=seed, steps=steps,
-                           solver=card.defaults["solver"])
+    latent = sample_latent(
+        networks, channels, conditions, scheduler=card.scheduler, seed=seed, steps=steps, solver=card.defaults["solver"]
+    )
     return unit_to_hu(decode_latent(networks.autoencoder, latent, networks.scale_factor), card.intensity, mask)
 
 
@@ -134,15 +141,22 @@ def evaluate(config: Config) -> None:
         for plane, values in embed(hu, tuple(spacing)).items():
             features["floor"][plane].append(values)
     report = {
-        "model": card.id, "cases": [m["case_id"] for m in cases], "steps": c["steps"],
+        "model": card.id,
+        "files": {part: file["sha256"] for part, file in card.files.items()},
+        "cases": [m["case_id"] for m in cases],
+        "steps": c["steps"],
         "distance_to_real": {n: distances(features["real"], f) for n, f in features.items() if n != "real"},
         "dice_with_mask": {n: {s: summary(v) for s, v in d.items()} for n, d in dices.items()},
         "organ_median_error_hu": {n: summary(v) for n, v in medians.items()},
     }
     report["dice_share_of_real"] = {
-        name: {s: report["dice_with_mask"][name][s]["mean"] / v["mean"]
-               for s, v in report["dice_with_mask"]["real"].items() if v["n"]}
-        for name in dices if name != "real"
+        name: {
+            s: report["dice_with_mask"][name][s]["mean"] / v["mean"]
+            for s, v in report["dice_with_mask"]["real"].items()
+            if v["n"]
+        }
+        for name in dices
+        if name != "real"
     }
     report["labeled_training_cases"] = [labeled_case(config, networks, card, palette, case) for case in c["labeled"]]
     write_json(run / "evaluation.json", report)
@@ -150,13 +164,17 @@ def evaluate(config: Config) -> None:
 
 
 def labeled_case(config: Config, networks: Networks, card: Any, palette: dict, case_id: str) -> dict[str, Any]:
-    """Median HU per organ, real against synthetic, in a case with many organ labels (seen in training: only those exist)."""
+    """Median HU per organ, real and synthetic, in a case with many organ labels (all seen in training)."""
     meta = next(m for m in read_cases(config["prepared"], "train") if m["case_id"] == case_id)
     hu, mask, spacing = on_model_grid(config, meta)
     synthetic = synthesize(networks, card, mask, spacing, 7, config["evaluate"]["steps"])
     painted = paint(mask, palette, 7)
-    comparison_picture(Path(config["run"]) / "evaluation" / f"{case_id}.png",
-                       {"real": hu, "synthetic": synthetic, "painter": painted}, mask, spacing)
+    comparison_picture(
+        Path(config["run"]) / "evaluation" / f"{case_id}.png",
+        {"real": hu, "synthetic": synthetic, "painter": painted},
+        mask,
+        spacing,
+    )
     real, made = median_by_label(hu, mask), median_by_label(synthetic, mask)
     return {
         "case_id": case_id,
@@ -175,4 +193,5 @@ def print_scorecard(report: dict[str, Any]) -> None:
         dice = report["dice_with_mask"].get(name, {})
         share = report["dice_share_of_real"].get(name, {})
         text = "  ".join(f"{s} {v['mean']:.3f} ({share.get(s, 1):.2f})" for s, v in dice.items() if v["n"])
-        print(f"{name:16}{distance.get('frechet', 0):10.2f}{distance.get('kernel', 0):10.4f}{error.get('mean', 0):12.1f}  {text}")
+        numbers = f"{distance.get('frechet', 0):10.2f}{distance.get('kernel', 0):10.4f}{error.get('mean', 0):12.1f}"
+        print(f"{name:16}{numbers}  {text}")

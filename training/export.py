@@ -56,18 +56,30 @@ def trained_range(run: Path, prepared: Path) -> dict[str, Any]:
     labels: set[int] = set()
     for meta in read_cases(prepared, "train"):
         labels.update(np.unique(np.load(prepared / meta["case_id"] / "mask.npy")).tolist())
-    return {"labels": sorted(labels - {0}), "regions": ["head", "chest", "abdomen", "pelvis"],
-            "fov_mm": [[round(float(a)), round(float(b))] for a, b in zip(low, high, strict=True)]}
+    return {
+        "labels": sorted(labels - {0}),
+        "regions": ["head", "chest", "abdomen", "pelvis"],
+        "fov_mm": [[round(float(a)), round(float(b))] for a, b in zip(low, high, strict=True)],
+    }
 
 
-def quality_of(run: Path) -> dict[str, Any]:
-    """What the stage *evaluate* measured, as far as it has run."""
+def quality_of(run: Path, files: dict[str, Any]) -> dict[str, Any]:
+    """What the stage *evaluate* measured on exactly these files; empty if it has not run on them."""
     path = run / "evaluation.json"
     if not path.is_file():
         return {}
     report = json.loads(path.read_text(encoding="utf-8"))
-    keep = ("cases", "steps", "distance_to_real", "dice_with_mask", "dice_share_of_real", "organ_median_error_hu",
-            "labeled_training_cases")
+    if report["files"] != {part: file["sha256"] for part, file in files.items()}:
+        return {}
+    keep = (
+        "cases",
+        "steps",
+        "distance_to_real",
+        "dice_with_mask",
+        "dice_share_of_real",
+        "organ_median_error_hu",
+        "labeled_training_cases",
+    )
     return {key: report[key] for key in keep}
 
 
@@ -78,18 +90,29 @@ def export(config: Config) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files = {part: write_part(folder, part, weights) for part, weights in averaged_weights(run).items()}
     index = json.loads((run / "latents" / "index.json").read_text(encoding="utf-8"))
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    describe = ["git", "describe", "--always", "--abbrev=40", "--dirty=, with uncommitted changes"]
+    commit = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
     card = {
         **c["card"],
         "networks": {part: {"arguments": arguments} for part, arguments in config["network"].items()},
         "files": files,
-        "latent": {"channels": config["network"]["autoencoder"]["latent_channels"], "downsampling": 4, "scale_factor": index["scale_factor"]},
-        "conditioning": {"hu_prior": hu_prior(), "spacing_factor": 100, "class_label": 1, "body_region": False,
-                         "region_factor": 100, "guidance_class_label": 0},
+        "latent": {
+            "channels": config["network"]["autoencoder"]["latent_channels"],
+            "downsampling": 4,
+            "scale_factor": index["scale_factor"],
+        },
+        "conditioning": {
+            "hu_prior": hu_prior(),
+            "spacing_factor": 100,
+            "class_label": 1,
+            "body_region": False,
+            "region_factor": 100,
+            "guidance_class_label": 0,
+        },
         "trained_on": trained_range(run, prepared),
         "sources": collect_sources(prepared),
         "training": {"commit": commit, "command": c["command"]},
-        "quality": quality_of(run),
+        "quality": quality_of(run, files),
     }
     write_json(folder / "card.json", card)
     print(f"exported {sum(f['bytes'] for f in files.values()) / 1e6:.1f} MB to {folder}")

@@ -21,8 +21,9 @@ def noisy(latent: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> tor
     return (1 - t) * latent + t * noise
 
 
-def velocity_loss(output: torch.Tensor, latent: torch.Tensor, noise: torch.Tensor, body: torch.Tensor,
-                  air_weight: float) -> torch.Tensor:
+def velocity_loss(
+    output: torch.Tensor, latent: torch.Tensor, noise: torch.Tensor, body: torch.Tensor, air_weight: float
+) -> torch.Tensor:
     """Mean squared velocity error; latent voxels without any body count ``air_weight``."""
     weight = air_weight + (1 - air_weight) * body
     error = (output.float() - (latent - noise)).square().mean(dim=1, keepdim=True)

@@ -17,7 +17,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def threshold_dice(hu: np.ndarray, mask: np.ndarray, least: int = 500) -> dict[str, float]:
-    """Dice of lung (< −500 HU in the body, small gaps closed), bone (> 130 HU) and body (> −300 HU, filled) with the mask.
+    """Dice of lung (< −500 HU in the body, gaps closed), bone (> 130 HU), body (> −300 HU, filled) with the mask.
 
     Structures of fewer than ``least`` voxels are left out.
     """
@@ -44,5 +44,8 @@ def median_by_label(hu: np.ndarray, mask: np.ndarray, least: int = 100) -> dict[
     order = np.argsort(mask, axis=None, kind="stable")
     ids, starts = np.unique(mask.ravel()[order], return_index=True)
     parts = np.split(hu.ravel()[order], starts[1:])
-    return {int(i): float(np.median(p)) for i, p in zip(ids, parts, strict=True)
-            if i not in (0, 200, *SOFT_HOLLOW) and len(p) >= least}
+    return {
+        int(i): float(np.median(p))
+        for i, p in zip(ids, parts, strict=True)
+        if i not in (0, 200, *SOFT_HOLLOW) and len(p) >= least
+    }

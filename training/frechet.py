@@ -27,7 +27,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float((kaa.sum() - kaa.trace()) / (n * (n - 1)) + (kbb.sum() - kbb.trace()) / (m * (m - 1)) - 2 * kab.mean())
 
 
-def bootstrap(distance, a: list[np.ndarray], b: list[np.ndarray], rounds: int, seed: int) -> tuple[float, float]:  # noqa: ANN001
+def bootstrap(distance, a: list[np.ndarray], b: list[np.ndarray], rounds: int, seed: int) -> tuple[float, float]:
     """5th and 95th percentile of ``distance`` over resampled *volumes* (each list item holds one volume's slices)."""
     rng = np.random.default_rng(seed)
     values = []

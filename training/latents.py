@@ -1,4 +1,4 @@
-"""Random crops of encoded latents with their masks; kinds of cases are drawn by weight, so that few labeled ones count."""
+"""Random crops of encoded latents with their masks; kinds of cases are drawn by weight, so that labeled ones count."""
 
 from __future__ import annotations
 
@@ -22,8 +22,15 @@ class LatentCrop:
 class LatentSampler:
     """Draws crops from the latents of one split."""
 
-    def __init__(self, folder: Path, split: str, weights: dict[str, float], crops: list[list[int]],
-                 droppable: np.ndarray, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        weights: dict[str, float],
+        crops: list[list[int]],
+        droppable: np.ndarray,
+        seed: int,
+    ) -> None:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         self.scale_factor = float(index["scale_factor"])
         entries = [e for e in index["latents"] if e["split"] == split]

@@ -3,8 +3,8 @@
 GroupNorm removes absolute intensity, which is what HU are, and a random deep chain of convolutions and norms needs many
 thousand steps before it can even copy a constant. Here every residual branch starts at zero, so that the networks are
 chains of linear maps; the encoder's chain computes the leading principal components of each block, the decoder's
-interpolates them, and half of the channels of each level hold constants (anchors), next to which GroupNorm's statistics,
-and with them absolute intensity, hardly change. All of it is trained further.
+interpolates them, and half of the channels of each level hold constants (anchors), next to which GroupNorm's
+statistics, and with them absolute intensity, hardly change. All of it is trained further.
 
 Components are divided by the root of their standard deviation (relative to the first): finer ones stay smaller, so that
 diffusion settles coarse structure first, as it does in images.
@@ -46,31 +46,47 @@ def block_components(patches: torch.Tensor, count: int) -> tuple[torch.Tensor, t
     return weights.reshape(count, BLOCK, BLOCK, BLOCK), -(weights @ mean)
 
 
-def convolution(module: nn.Module) -> nn.Conv3d:
-    """The one convolution inside MONAI's wrappers."""
-    return next(m for m in module.modules() if isinstance(m, nn.Conv3d))
+def weight_and_bias(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Parameters of the one convolution inside MONAI's wrappers; the weight's first axis is the output channel."""
+    conv = next(m for m in module.modules() if isinstance(m, nn.Conv3d | nn.ConvTranspose3d))
+    assert conv.bias is not None
+    weight = conv.weight.transpose(0, 1) if isinstance(conv, nn.ConvTranspose3d) else conv.weight
+    return weight, conv.bias
 
 
-def anchor(conv: nn.Conv3d, carried: int) -> None:
+def anchor(module: nn.Module, carried: int) -> None:
     """Rows below ``carried`` copy their input channel (center tap); the upper half of the rows holds constants."""
-    outputs, inputs = conv.weight.shape[:2]
-    center = tuple(k // 2 for k in conv.kernel_size)
-    conv.weight.mul_(0.3)
-    conv.bias.zero_()
+    weight, bias = weight_and_bias(module)
+    outputs, inputs = weight.shape[:2]
+    center = tuple(k // 2 for k in weight.shape[2:])
+    weight.mul_(0.3)
+    bias.zero_()
     for row in range(min(carried, inputs, outputs)):
-        conv.weight[row] = 0
-        conv.weight[(row, row, *center)] = 1
-    conv.weight[outputs // 2:] *= 0.1
-    conv.bias[outputs // 2:] = ANCHOR * torch.tensor([1.0, -1.0]).repeat(outputs)[: outputs - outputs // 2]
+        weight[row] = 0
+        weight[(row, row, *center)] = 1
+    weight[outputs // 2 :] *= 0.1
+    bias[outputs // 2 :] = ANCHOR * torch.tensor([1.0, -1.0]).repeat(outputs)[: outputs - outputs // 2]
+
+
+def blocks_of(half: nn.Module) -> list[nn.Module]:
+    """The blocks of MONAI's encoder or decoder, in order."""
+    blocks = half.blocks
+    assert isinstance(blocks, nn.ModuleList)
+    return list(blocks)
 
 
 def silence_residuals(model: nn.Module) -> None:
     """Residual branches start at zero."""
     for block in model.modules():
         if isinstance(block, MaisiResBlock):
-            last = convolution(block.conv2)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            for parameter in weight_and_bias(block.conv2):
+                nn.init.zeros_(parameter)
+
+
+def anchor_norm(blocks: list[nn.Module]) -> None:
+    """The last norm divides by what the anchors contribute; its weight takes that back."""
+    norm = next(b for b in reversed(blocks) if isinstance(b, MaisiGroupNorm3D))
+    norm.weight.fill_(ANCHOR / 2**0.5)
 
 
 @torch.no_grad()
@@ -78,59 +94,76 @@ def start_encoder(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
     """Voxel → 8 corners of a 2³ block → components of a 4³ block → norm → latent."""
     latent = model.latent_channels
     weights, offsets = block_components(patches, latent)
-    blocks = list(model.encoder.blocks)
-    streams = [b for b in blocks if isinstance(b, MaisiDownsample)]
+    blocks = blocks_of(model.encoder)
+    anchor(blocks[0], 1)
     for block in blocks:
         if isinstance(block, MaisiResBlock) and block.in_channels != block.out_channels:
-            anchor(convolution(block.nin_shortcut), 8)
-    first, second = convolution(streams[0]), convolution(streams[1])
-    anchor(convolution(blocks[0]), 1)
-    anchor(first, 0)
-    anchor(second, 0)
+            anchor(block.nin_shortcut, 8)
+        if isinstance(block, MaisiDownsample):
+            anchor(block, 0)
+    first, second = (weight_and_bias(b) for b in blocks if isinstance(b, MaisiDownsample))
     corners = list(itertools.product(range(2), repeat=3))
     for row, corner in enumerate(corners):
-        first.weight[row] = 0
-        first.weight[(row, 0, *corner)] = 1
+        first[0][row] = 0
+        first[0][(row, 0, *corner)] = 1
     for row in range(latent):
-        second.weight[row] = 0
-        second.bias[row] = offsets[row]
+        second[0][row] = 0
+        second[1][row] = offsets[row]
         for channel, (i, j, k) in enumerate(corners):
-            second.weight[row, channel, :2, :2, :2] = weights[row, i::2, j::2, k::2]
-    norm = next(b for b in reversed(blocks) if isinstance(b, MaisiGroupNorm3D))
-    norm.weight.fill_(ANCHOR / 2**0.5)
-    last = convolution(blocks[-1])
-    last.bias.zero_()
-    last.weight *= 0.02
+            second[0][row, channel, :2, :2, :2] = weights[row, i::2, j::2, k::2]
+    anchor_norm(blocks)
+    weight, bias = weight_and_bias(blocks[-1])
+    bias.zero_()
+    weight.mul_(0.02)
     for row in range(latent):
-        last.weight[row, row, 1, 1, 1] += 1
-    for name in ("quant_conv_mu", "post_quant_conv"):
-        conv = convolution(getattr(model, name))
-        conv.bias.zero_()
-        conv.weight.zero_()
+        weight[row, row, 1, 1, 1] += 1
+    for module in (model.quant_conv_mu, model.post_quant_conv):
+        weight, bias = weight_and_bias(module)
+        bias.zero_()
+        weight.zero_()
         for row in range(latent):
-            conv.weight[row, row] = 1
-    sigma = convolution(model.quant_conv_log_sigma)
-    sigma.weight.zero_()
-    sigma.bias.fill_(-6.0)  # standard deviation 0.05 beside latents of 1
+            weight[row, row] = 1
+    weight, bias = weight_and_bias(model.quant_conv_log_sigma)
+    weight.zero_()
+    bias.fill_(-6.0)  # standard deviation 0.05 beside latents of 1
 
 
 @torch.no_grad()
 def start_decoder(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
-    """Components are interpolated up to full resolution; the first one, the block's mean, becomes the image."""
+    """Latent → 8 corners of each 2³ block → voxel: the inverse of the encoder's start.
+
+    A transposed convolution (kernel 3, stride 2, padding 1) writes tap 1 to even and tap 2 to odd positions, so that taps
+    1 and 2 can hold any map from a voxel to a 2³ block. Raises ValueError for a decoder that interpolates instead.
+    """
     weights, offsets = block_components(patches, model.latent_channels)
-    blocks = list(model.decoder.blocks)
-    anchor(convolution(blocks[0]), model.latent_channels)
+    flat = weights.flatten(1)
+    inverse = (flat / flat.square().sum(1, keepdim=True)).reshape(weights.shape)  # rows of ``weights`` are orthogonal
+    mean = float(patches.mean())
+    blocks = blocks_of(model.decoder)
+    anchor(blocks[0], model.latent_channels)
     for block in blocks:
         if isinstance(block, MaisiResBlock) and block.in_channels != block.out_channels:
-            anchor(convolution(block.nin_shortcut), 8)
+            anchor(block.nin_shortcut, 8)
         if isinstance(block, MaisiUpsample):
-            anchor(convolution(block), 8)
-    norm = next(b for b in reversed(blocks) if isinstance(b, MaisiGroupNorm3D))
-    norm.weight.fill_(ANCHOR / 2**0.5)
-    last = convolution(blocks[-1])
-    last.weight *= 0.02
-    last.weight[0, 0, 1, 1, 1] = 1 / weights[0].sum()
-    last.bias.fill_(float(-offsets[0] / weights[0].sum()))
+            if not block.use_convtranspose:
+                raise ValueError("The linear start needs network.autoencoder.use_convtranspose: true.")
+            anchor(block, 0)
+    first, second = (weight_and_bias(b) for b in blocks if isinstance(b, MaisiUpsample))
+    corners = list(itertools.product(range(2), repeat=3))
+    first[0][:8] = 0
+    first[1][:8] = mean
+    second[0][0] = 0
+    for channel, (i, j, k) in enumerate(corners):
+        for row in range(model.latent_channels):
+            first[0][channel, row, 1:, 1:, 1:] = inverse[row, i::2, j::2, k::2]
+        second[0][(0, channel, i + 1, j + 1, k + 1)] = 1
+    anchor_norm(blocks)
+    weight, bias = weight_and_bias(blocks[-1])
+    weight.mul_(0.02)
+    bias.zero_()
+    half = weight.shape[1] // 2
+    weight[0, 0, 1, 1, 1] = 1
+    weight[0, half : half + 2, 1, 1, 1] = -0.5  # a pair of anchors: what the norm subtracted from all channels
 
 
 def linear_start(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
@@ -138,3 +171,16 @@ def linear_start(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
     silence_residuals(model)
     start_encoder(model, patches)
     start_decoder(model, patches)
+    calibrate(model, patches[:8])
+
+
+@torch.no_grad()
+def calibrate(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
+    """Scale and shift the last convolution so that the output fits the patches best (least squares)."""
+    mu, _ = model.encode(patches)
+    output = model.decode(mu).flatten().double()
+    target = patches.flatten().double()
+    gain = torch.cov(torch.stack([output, target]))[0, 1] / output.var()
+    weight, bias = weight_and_bias(list(model.decoder.blocks)[-1])
+    weight.mul_(gain.float())
+    bias.mul_(gain.float()).add_((target.mean() - gain * output.mean()).float())

@@ -34,7 +34,7 @@ class PatchSampler:
     def _one(self) -> torch.Tensor:
         rng, p = self.rng, self.patch
         volume = self.volumes[rng.choice(len(self.volumes), p=self.probability)]
-        side = max(8, int(round(p * rng.uniform(0.75, 1.5))))
+        side = max(8, round(p * rng.uniform(0.75, 1.5)))
         for _ in range(4):  # mostly tissue: air alone teaches nothing
             start = [int(rng.integers(0, max(n - side, 0) + 1)) for n in volume.shape]
             crop = np.asarray(volume[tuple(slice(s, s + side) for s in start)], np.float32)

@@ -1,8 +1,8 @@
-"""Stage *prepare*: real CT volumes become RAS int16 arrays in HU that the later stages read without decoding NIfTI again.
+"""Stage *prepare*: real CT volumes become RAS int16 arrays in HU, which later stages read without decoding NIfTI.
 
 Input: a folder with ``manifest.csv`` (columns ``case_id, split, has_ct, licence, citation`` and more) and
 ``cases/<case_id>/ct.nii.gz`` (+ ``labels.nii.gz``, ``labels_extra.nii.gz``). Output: ``<out>/<case_id>/ct.npy``,
-``labels.npy``, ``labels_extra.npy`` and ``<out>/cases.json`` with spacing, split, licence and what was left out and why.
+``labels.npy``, ``labels_extra.npy`` and ``<out>/cases.json`` with spacing, split, licence and what was left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def prepare(config: Config) -> None:
     excluded: dict[str, str] = dict(config.get("exclude", {}))
     splits = config.get("splits", ["train", "val"])
     kept, left_out = [], []
-    with open(source / "manifest.csv", newline="", encoding="utf-8") as handle:
+    with (source / "manifest.csv").open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     for row in rows:
         case = row["case_id"]
@@ -52,19 +52,21 @@ def prepare(config: Config) -> None:
             if path.is_file():
                 labels, _ = load_ras(path)
                 np.save(folder / f"{name}.npy", labels.astype(np.uint8))
-        kept.append({
-            "case_id": case,
-            "split": row["split"],
-            "group": case.split("_")[0],
-            "region": row["region"].split(";"),
-            "shape": list(hu.shape),
-            "spacing": [float(s) for s in np.linalg.norm(affine[:3, :3], axis=0)],
-            "affine": affine.tolist(),
-            "has_many_organ_labels": row["has_many_organ_labels"] == "yes",
-            "collection": row["collection"],
-            "licence": row["licence"],
-            "citation": row["citation"],
-        })
+        kept.append(
+            {
+                "case_id": case,
+                "split": row["split"],
+                "group": case.split("_")[0],
+                "region": row["region"].split(";"),
+                "shape": list(hu.shape),
+                "spacing": [float(s) for s in np.linalg.norm(affine[:3, :3], axis=0)],
+                "affine": affine.tolist(),
+                "has_many_organ_labels": row["has_many_organ_labels"] == "yes",
+                "collection": row["collection"],
+                "licence": row["licence"],
+                "citation": row["citation"],
+            }
+        )
     write_json(out / "cases.json", {"cases": kept, "left_out": left_out})
     print(f"prepared {len(kept)} cases in {out}; left out {len(left_out)}")
 

@@ -11,16 +11,18 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 class RunLog:
-    """Averages scalars between lines; ``force`` writes at once (validation)."""
+    """Averages scalars between lines; ``force`` writes at once (validation). Only the first process is ``active``."""
 
-    def __init__(self, run: Path, stage: str, total: int, start: int, every: float = 20.0) -> None:
+    def __init__(self, run: Path, stage: str, total: int, start: int, active: bool, every: float = 20.0) -> None:
         self.stage, self.total, self.start, self.every = stage, total, start, every
-        self.writer = SummaryWriter(str(Path(run) / "tensorboard" / stage))
+        self.writer = SummaryWriter(str(Path(run) / "tensorboard" / stage)) if active else None
         self.sums: dict[str, list[float]] = defaultdict(list)
         self.began = self.last = time.monotonic()
 
     def scalars(self, step: int, force: bool = False, **values: float) -> None:
         """Collect values; print and store their means every ``every`` seconds."""
+        if self.writer is None:
+            return
         if force:
             means = values
         else:
@@ -40,10 +42,13 @@ class RunLog:
 
     def images(self, step: int, name: str, rows: list[torch.Tensor]) -> None:
         """One picture: each row is (N, H, W) in [0, 1], laid side by side."""
+        if self.writer is None:
+            return
         grid = torch.cat([torch.cat([im.T.flip(0) for im in row], dim=1) for row in rows], dim=0)
         self.writer.add_image(name, grid.float().clamp(0, 1)[None].cpu(), step)
         self.writer.flush()
 
     def close(self) -> None:
         """Flush and close."""
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()

@@ -2,8 +2,8 @@
 
 Given labels are kept as they are. What is missing is filled from the CT itself, by rules that only claim what HU and
 position show: body outline, lung, airway, bone, brain inside the skull, paraspinal muscle. Where a labeled case covers
-the same region, its labels are carried over by registration first (:mod:`training.atlas`), and the rules correct bone and
-lung. Vertebra and rib *numbers* that come from here are approximate; tissue kinds are not.
+the same region, its labels are carried over by registration first (:mod:`training.atlas`), and the rules correct bone
+and lung. Vertebra and rib *numbers* that come from here are approximate; tissue kinds are not.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Case:
         """Ellipsoid structuring element of the given radius."""
         r = self.millimeters(mm)
         grid = np.ogrid[tuple(slice(-n, n + 1) for n in r)]
-        return sum((g / n) ** 2 for g, n in zip(grid, r, strict=True)) <= 1.01
+        return np.asarray(sum((g / n) ** 2 for g, n in zip(grid, r, strict=True)) <= 1.01)
 
 
 def find_bone(case: Case, threshold: float) -> np.ndarray:
@@ -184,7 +184,9 @@ def label_brain(case: Case, labels: np.ndarray) -> None:
             brain[:, :, z] = ndimage.binary_opening(inside, structure=opener)
             if brain[:, :, z].sum() * case.spacing[0] * case.spacing[1] > 3000:
                 break
-    brain = ndimage.binary_opening(ndimage.binary_closing(brain, structure=case.ball(6.0)) & soft, structure=opener[:, :, None])
+    brain = ndimage.binary_opening(
+        ndimage.binary_closing(brain, structure=case.ball(6.0)) & soft, structure=opener[:, :, None]
+    )
     labels[brain & (labels == BODY)] = BRAIN
 
 
@@ -223,7 +225,7 @@ def label_paraspinal(case: Case, labels: np.ndarray) -> None:
 
 
 def label_thigh_bones(case: Case, bone: np.ndarray, labels: np.ndarray) -> None:
-    """Crops around a sarcoma: the largest bone is the femur, others the hip; ribs and scapula where the site is the chest."""
+    """Crops around a sarcoma: the largest bone is the femur, others the hip; scapula and ribs at the chest."""
     right = sum(map(ord, case.meta["case_id"])) % 2 == 0  # the crop does not tell the side; fixed per case
     parts, count = ndimage.label(bone)
     if count == 0:
@@ -299,7 +301,9 @@ def label(config: Config) -> None:
             mask = pseudo_label(case, carried)
             np.save(folder / "mask.npy", mask)
             made[meta["case_id"]] = {
-                "given": int((case.given > 0).sum()), "labels": int(len(np.unique(mask))), "atlas": atlas,
+                "given": int((case.given > 0).sum()),
+                "labels": len(np.unique(mask)),
+                "atlas": atlas,
                 "body_share": float(case.body.mean()),
             }
             print(meta["case_id"], made[meta["case_id"]], flush=True)

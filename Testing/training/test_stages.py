@@ -118,7 +118,7 @@ def test_the_linear_start_reconstructs_far_better_than_a_random_one() -> None:
         weights, offsets = block_components(patches, 8)
         blocks = patches[0, 0].unfold(0, 4, 4).unfold(1, 4, 4).unfold(2, 4, 4)
         expected = torch.einsum("xyzijk,cijk->cxyz", blocks, weights) + offsets[:, None, None, None]
-    assert errors["linear"] < 0.1 < errors["random"]
+    assert errors["linear"] < 0.03 and errors["random"] > 0.1
     correlation = np.corrcoef(mu[0, 0].ravel().numpy(), expected[0].ravel().numpy())[0, 1]
     assert correlation > 0.98  # the first latent channel is the first principal component
 
