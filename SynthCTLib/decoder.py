@@ -1,19 +1,23 @@
 """Latent → image through the decoder, in one piece where memory allows and in overlapping tiles where not.
 
-:func:`decode_latent` is the whole interface; how it cuts and joins is its own business. Tiles overlap by a quarter of
-their side and are joined with linear weights, which add up to 1 in every voxel. Each tile has its own GroupNorm
-statistics, as in the reference, so that tiles differ slightly from the whole.
+:func:`decode` is the whole interface; how it cuts and joins is its own business. Tiles overlap by a quarter of their
+side and are joined with linear weights, which add up to 1 in every voxel. Each tile has its own GroupNorm statistics,
+as in the reference, so that tiles differ slightly from the whole. The side therefore depends on the machine and not on
+what else runs on it: it is chosen by the memory in all, and changed only when memory really runs out.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise, product
+from math import prod
+from typing import Any
 
 import numpy as np
 import torch
 from monai.apps.generation.maisi.networks.autoencoderkl_maisi import AutoencoderKlMaisi, MaisiUpsample
 
-from SynthCTLib.device import device_and_dtype, free_memory, is_out_of_memory
+from SynthCTLib.device import device_and_dtype, free_memory, is_out_of_memory, total_memory
 from SynthCTLib.errors import ModelError, ResourceError
 from SynthCTLib.progress import Progress
 
@@ -21,14 +25,31 @@ STAGE = "decode"
 MINIMUM_TILE = 8
 """Side in latent voxels below which halving the tile does not go on; a smaller one would be nearly all border."""
 
-MEMORY_SHARE = 0.6
-"""Share of the free memory that the activations of one tile may take; the rest is for allocator and other programs."""
+MEMORY_SHARE = 0.4
+"""Share of a device's memory that the activations of one tile may take; the rest is for weights and other programs."""
 
 COPIES = 5
 """Float32 copies of the widest full-resolution activation alive at once: input, norm (list and joined), convolution.
 
 Measured on the CPU, peak resident memory over that activation: 4.2 (widths 16-32-64, 96³ image), 4.1 (32-64-64, 80³).
 """
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded image and how it was cut.
+
+    ``unit``: (X, Y, Z) float32 in [0, 1], X = x · downsampling. ``tile``: side of the tiles in latent voxels; for a single
+    piece the longest side of the latent. ``wanted``: the side before memory ran out.
+    """
+
+    unit: np.ndarray
+    tile: int
+    wanted: int
+
+    def how(self) -> dict[str, Any]:
+        """How it was cut, as plain values for the report."""
+        return {"tile": self.tile, "wanted": self.wanted, "halved": self.tile < self.wanted}
 
 
 def decode_latent(
@@ -39,27 +60,37 @@ def decode_latent(
     tile: int | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
+    """The image alone, (X, Y, Z) float32 in [0, 1], of :func:`decode`."""
+    return decode(autoencoder, latent, scale_factor, tile=tile, progress=progress).unit
+
+
+def decode(
+    autoencoder: AutoencoderKlMaisi,
+    latent: torch.Tensor,
+    scale_factor: float,
+    *,
+    tile: int | None = None,
+    progress: Progress | None = None,
+) -> Decoded:
     """Decode a latent.
 
     Args:
         autoencoder: in eval mode; its device and number format are used.
         latent: (1, channels, x, y, z) as sampled, any device.
         scale_factor: what the latent was multiplied by before diffusion; it is divided by it here.
-        tile: side of the tiles in latent voxels; None: as large as the free memory allows, at best the whole.
+        tile: side of the tiles in latent voxels; None: as :func:`choose_tile` says.
         progress: told after each tile (stage "decode"); cancels between tiles.
-
-    Returns:
-        (X, Y, Z) float32 in [0, 1], X = x · downsampling.
 
     When memory runs out the tile is halved and decoding starts again. Raises ResourceError if even the smallest tile is
     too large, ModelError if the decoder gives a size that is not a whole multiple of the latent's, Cancelled.
     """
     progress = progress or Progress()
     size = tuple(latent.shape[2:])
-    side = min(max(tile or _affordable_tile(autoencoder, size), 1), max(size))
+    wanted = min(max(tile or choose_tile(autoencoder, size), 1), max(size))
+    side = _side_that_fits(autoencoder, size, wanted)
     while True:
         try:
-            return _decode_tiles(autoencoder, latent, scale_factor, side, progress)
+            return Decoded(_decode_tiles(autoencoder, latent, scale_factor, side, progress), side, wanted)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -69,8 +100,21 @@ def decode_latent(
                     "other programs or choose --device cpu."
                 ) from error
         # Outside of the handler, whose traceback keeps the failed tile's tensors alive.
-        side = max(MINIMUM_TILE, side // 2)
+        side = _halved(side)
         _release_cached(device_and_dtype(autoencoder)[0])
+
+
+def choose_tile(autoencoder: AutoencoderKlMaisi, size: tuple[int, ...]) -> int:
+    """Largest side in latent voxels whose activations fit the device; the longest of ``size`` (x, y, z) if all fits.
+
+    The same on one machine and device, whatever else is in its memory.
+    """
+    device, _ = device_and_dtype(autoencoder)
+    budget = total_memory(device) * MEMORY_SHARE
+    side = max(size)
+    while side > MINIMUM_TILE and _bytes_needed(autoencoder, size, side) > budget:
+        side -= 1
+    return side
 
 
 def tile_starts(size: int, side: int) -> list[int]:
@@ -144,22 +188,32 @@ def _upsamplings(autoencoder: AutoencoderKlMaisi) -> list[MaisiUpsample]:
     return [module for module in autoencoder.decoder.modules() if isinstance(module, MaisiUpsample)]
 
 
-def _affordable_tile(autoencoder: AutoencoderKlMaisi, size: tuple[int, ...]) -> int:
-    """Largest side whose activations fit the free memory; the volume's longest side if the whole fits.
+def _bytes_needed(autoencoder: AutoencoderKlMaisi, size: tuple[int, ...], side: int) -> int:
+    """Memory that one tile takes at once on the device; on the CPU the image is there, too.
 
     The widest activation at full resolution is the output of the last upsampling.
     """
-    device, _ = device_and_dtype(autoencoder)
     up = _upsampling(autoencoder)
     width = next(_upsamplings(autoencoder)[-1].parameters()).shape[0]
-    budget = free_memory(device) * MEMORY_SHARE
+    tile = COPIES * width * prod(min(side, n) for n in size)
+    image = prod(size) if device_and_dtype(autoencoder)[0].type == "cpu" else 0
+    return 4 * up**3 * (tile + image)
+
+
+def _side_that_fits(autoencoder: AutoencoderKlMaisi, size: tuple[int, ...], side: int) -> int:
+    """``side``, halved while a tile does not fit the CPU's free memory.
+
+    Other devices say when memory runs out; an operating system may swap for hours or kill the process instead.
+    """
+    device, _ = device_and_dtype(autoencoder)
     if device.type == "cpu":
-        budget -= 4 * up**3 * int(np.prod(size))
-    voxels = budget / (COPIES * 4 * width * up**3)
-    side = max(size)
-    while side > MINIMUM_TILE and np.prod([min(side, n) for n in size]) > voxels:
-        side -= 1
+        while side > MINIMUM_TILE and _bytes_needed(autoencoder, size, side) > free_memory(device):
+            side = _halved(side)
     return side
+
+
+def _halved(side: int) -> int:
+    return max(MINIMUM_TILE, side // 2)
 
 
 def _release_cached(device: torch.device) -> None:

@@ -25,13 +25,15 @@ from SynthCTLib.volume import Volume
 DISCLAIMER = "Synthetic, not a patient, not for clinical use"
 PROGRAM = "SynthCT"
 CT, MASK, REPORT, PREVIEW = "ct.nii.gz", "mask.nii.gz", "report.json", "preview.png"
+# What was computed, before it was brought onto the grid of the input.
+CT_MODEL_GRID, MASK_MODEL_GRID = "ct_model_grid.nii.gz", "mask_model_grid.nii.gz"
 
 _SHEAR = 1e-5  # cosine between axes: 0.005 mm over half a meter
 _DESCRIPTION_BYTES = 79  # the header field has 80, with a closing zero
-_RESULT_FILES = {CT, MASK, REPORT, PREVIEW}
+_RESULT_FILES = {CT, MASK, CT_MODEL_GRID, MASK_MODEL_GRID, REPORT, PREVIEW}
 _SYSTEM_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _NUMBERED = re.compile(r"\d{3,}")
-_WORK_NAME = re.compile(r"\.synthct-(?P<host>[^-]*)-(?P<pid>\d+)-[0-9a-f]+(-old)?\.part")
+_WORK_NAME = re.compile(r"\.synthct-(?P<host>[^-]*)-(?P<pid>\d+)-[0-9a-f]+(?P<old>-old)?\.part")
 
 
 def write_nifti(path: Path, volume: Volume, description: str, provenance: dict[str, Any] | None = None) -> None:
@@ -94,8 +96,8 @@ def check_target(out: Path, inputs: list[Path]) -> None:
 def atomic_folder(out: Path) -> Iterator[Path]:
     """A folder to work in that becomes ``out`` when the block ends without an exception, and vanishes otherwise.
 
-    It lies beside ``out``, so that the last step is a rename. An earlier result in ``out`` is replaced. What killed
-    processes of this computer have left behind is removed first.
+    It lies beside ``out``, so that the last step is a rename. An earlier result in ``out`` is moved aside and, when the
+    new one is in its place, removed. What killed processes of this computer have left behind is put right first.
 
     Raises:
         InputError: when the place cannot be written. ResourceError: when the rename fails or the disk is full.
@@ -117,28 +119,43 @@ def atomic_folder(out: Path) -> Iterator[Path]:
 
 
 def remove_stale(parent: Path) -> None:
-    """Remove working folders in ``parent`` whose process, on this computer, is gone."""
-    for folder in parent.glob(".synthct-*.part"):
+    """Remove working folders in ``parent`` whose process, on this computer, is gone.
+
+    An earlier result that such a process had moved aside comes back, unless the new one is in its place.
+    """
+    for folder in list(parent.glob(".synthct-*.part")):
         match = _WORK_NAME.fullmatch(folder.name)
         if match and match["host"] == _host() and not psutil.pid_exists(int(match["pid"])):
+            if match["old"]:
+                _put_back(folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _publish(work: Path, out: Path) -> None:
     old = work.with_name(work.name.replace(".part", "-old.part"))
     try:
-        if out.exists():
-            out.replace(old)
         try:
+            if out.exists():
+                old.mkdir()
+                out.replace(old / out.name)  # inside, so that whoever finds it knows its name
             work.replace(out)
-        except OSError:
-            if old.exists():
-                old.replace(out)
+        except BaseException:
+            _put_back(old)
             raise
     except OSError as error:
         message = f"The result could not be put into '{out}' ({error.strerror}); close programs that use it and retry."
         raise ResourceError(message) from error
-    shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if out.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _put_back(old: Path) -> None:
+    """Move what was moved aside into ``old`` back to where nothing has taken its place."""
+    for earlier in old.glob("*"):
+        place = old.parent / earlier.name
+        if not place.exists():
+            earlier.replace(place)
 
 
 def _is_result(folder: Path) -> bool:

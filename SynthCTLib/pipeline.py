@@ -16,7 +16,7 @@ import torch
 from SynthCTLib.cards import ModelCard, load_card
 from SynthCTLib.conditioning import encode_mask, without_tumors
 from SynthCTLib.conditions import build_conditions
-from SynthCTLib.decoder import decode_latent
+from SynthCTLib.decoder import decode
 from SynthCTLib.device import choose_device, inference_dtype, memory_advice
 from SynthCTLib.errors import InputError
 from SynthCTLib.findings import Finding
@@ -30,7 +30,9 @@ from SynthCTLib.networks import Networks
 from SynthCTLib.organ_check import OrganResult, check_organs, score
 from SynthCTLib.output import (
     CT,
+    CT_MODEL_GRID,
     MASK,
+    MASK_MODEL_GRID,
     PREVIEW,
     REPORT,
     atomic_folder,
@@ -41,7 +43,7 @@ from SynthCTLib.output import (
 )
 from SynthCTLib.preview import write_preview
 from SynthCTLib.progress import Progress
-from SynthCTLib.report import Attempt, Timings, ct_report, failed_organs, mask_report, provenance
+from SynthCTLib.report import Attempt, Timings, ct_report, failed_groups, mask_report, provenance
 from SynthCTLib.sampler import sample_latent
 from SynthCTLib.scheduler import check_solver
 from SynthCTLib.store import ModelStore
@@ -54,9 +56,14 @@ OUT_OF_MEMORY = "Memory does not suffice; use a smaller --size, close other prog
 
 @dataclass(frozen=True)
 class SyntheticCt:
-    """The files of one CT and how it did: ``score`` in the organ check (1 = all pass), ``summary`` in words."""
+    """The files of one CT and how it did in the organ check.
+
+    ``files``: name of each file in ``folder``. ``score``: share of structures in order. ``passed``: all organ groups
+    are in order. ``summary``: all that in words.
+    """
 
     folder: Path
+    files: dict[str, str]
     seed: int
     score: float
     passed: bool
@@ -64,8 +71,7 @@ class SyntheticCt:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values with the path of every file, for the result event."""
-        files = {"ct": CT, "mask": MASK, "report": REPORT, "preview": PREVIEW}
-        paths = {key: str(self.folder / name) for key, name in files.items()}
+        paths = {key: str(self.folder / name) for key, name in self.files.items()}
         return {**paths, "seed": self.seed, "score": self.score, "passed": self.passed, "summary": self.summary}
 
 
@@ -98,6 +104,7 @@ class _Candidate:
     hu: np.ndarray
     organs: list[OrganResult]
     attempt: Attempt
+    decode: dict[str, Any]
 
 
 def generate(
@@ -189,7 +196,7 @@ def tell(findings: Iterable[Finding], on_finding: OnFinding | None) -> None:
 
 
 def _make_ct(engine: _Engine, number: int, work: Path, out: Path) -> SyntheticCt:
-    """Sample CT ``number`` (from 0), again with new seeds while organs fail and retries remain, and write the best."""
+    """Sample CT ``number`` (from 0), with new seeds while organ groups fail and retries remain, and write the best."""
     job = engine.job
     best: _Candidate | None = None
     attempts: list[Attempt] = []
@@ -198,7 +205,7 @@ def _make_ct(engine: _Engine, number: int, work: Path, out: Path) -> SyntheticCt
             engine.progress.step("image", number * (job.retries + 1) + retry, job.count * (job.retries + 1))
         candidate = _sample(engine, job.seed_of(number, retry))
         attempts.append(candidate.attempt)
-        if best is None or candidate.attempt.score > best.attempt.score:
+        if best is None or candidate.attempt.better_than(best.attempt):
             best = candidate
         if candidate.attempt.passed:
             break
@@ -227,11 +234,12 @@ def _sample(engine: _Engine, seed: int) -> _Candidate:
             progress=progress,
         )
     with engine.timings.measure("decode"):
-        unit = decode_latent(engine.networks.autoencoder, latent, engine.networks.scale_factor, progress=progress)
+        decoded = decode(engine.networks.autoencoder, latent, engine.networks.scale_factor, progress=progress)
     with engine.timings.measure("check"):
-        hu = unit_to_hu(unit, card.intensity, labels)
+        hu = unit_to_hu(decoded.unit, card.intensity, labels)
         organs = check_organs(hu, labels, load_vocabulary())
-    return _Candidate(hu, organs, Attempt(seed, round(score(organs), 4), passed=not failed_organs(organs)))
+    failed = [organ.group for organ in failed_groups(organs) if organ.group]
+    return _Candidate(hu, organs, Attempt(seed, round(score(organs), 4), failed), decoded.how())
 
 
 def _channels(labels: np.ndarray, hu_prior: dict[str, float] | None) -> torch.Tensor:
@@ -239,23 +247,29 @@ def _channels(labels: np.ndarray, hu_prior: dict[str, float] | None) -> torch.Te
 
 
 def _write(engine: _Engine, best: _Candidate, attempts: list[Attempt], work: Path, out: Path) -> SyntheticCt:
-    """Write the four files of one CT into ``work``, the place that becomes ``out``."""
-    job, card, prepared, timings = engine.job, engine.card, engine.prepared, engine.timings
+    """Write the files of one CT into ``work``, the place that becomes ``out``.
+
+    With ``grid`` "input" the CT and the mask are there on both grids: resampling cannot be undone.
+    """
+    job, card, prepared, timings, seed = engine.job, engine.card, engine.prepared, engine.timings, best.attempt.seed
     engine.progress.step("write", 0, 1)
-    chosen = attempts.index(best.attempt)
+    files = {"ct": CT, "mask": MASK, "report": REPORT, "preview": PREVIEW}
+    origin = provenance(job, card, engine.store, prepared, engine.device, seed, engine.settings, best.decode, timings)
+    text = f"{card.id} seed {seed}"
     with timings.measure("write"):
         work.mkdir(parents=True, exist_ok=True)
         ct, mask = prepared.labels.with_array(best.hu), prepared.labels
         if job.grid == "input":
+            files |= {"ct_model_grid": CT_MODEL_GRID, "mask_model_grid": MASK_MODEL_GRID}
+            write_nifti(work / CT_MODEL_GRID, ct, text, {**origin, "grid": "model"})
+            write_nifti(work / MASK_MODEL_GRID, mask, text, {**origin, "grid": "model"})
             shape, affine = prepared.source_shape, prepared.source_affine
             ct = resample_image(ct, shape, affine, fill=card.intensity["background"])
             mask = resample_labels(mask, shape, affine)
-        origin = provenance(job, card, engine.store, prepared, engine.device, best.attempt.seed, engine.settings)
-        text = f"{card.id} seed {best.attempt.seed}"
         write_nifti(work / CT, ct, text, origin)
         write_nifti(work / MASK, mask, text, origin)
-        write_preview(work / PREVIEW, ct, mask, f"{card.title}, seed {best.attempt.seed}")
-    report = ct_report(job, card, prepared, ct, origin, engine.device, best.organs, attempts, chosen)
+        write_preview(work / PREVIEW, ct, mask, f"{card.title}, seed {seed}")
+    report = ct_report(job, card, prepared, ct, files, origin, best.organs, attempts, attempts.index(best.attempt))
     write_json(work / REPORT, {**report, "timings": timings.to_json()})
     engine.progress.step("write", 1, 1)
-    return SyntheticCt(out, best.attempt.seed, best.attempt.score, best.attempt.passed, report["summary"])
+    return SyntheticCt(out, files, seed, best.attempt.score, best.attempt.passed, report["summary"])

@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,11 +51,24 @@ class Timings:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try: its seed, how it scored in the organ check, and whether all organs passed."""
+    """One try: its seed, the share of structures in order, and the organ groups that are not."""
 
     seed: int
     score: float
-    passed: bool
+    failed_groups: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all organ groups in the image are in order; single structures do not count."""
+        return not self.failed_groups
+
+    def better_than(self, other: Attempt) -> bool:
+        """Fewer groups that fail, else more structures in order."""
+        return (-len(self.failed_groups), self.score) > (-len(other.failed_groups), other.score)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the report."""
+        return {**asdict(self), "passed": self.passed}
 
 
 def package_versions() -> dict[str, str]:
@@ -72,11 +85,13 @@ def provenance(
     device: torch.device,
     seed: int,
     settings: dict[str, Any],
+    decode: dict[str, Any],
+    timings: Timings,
 ) -> dict[str, Any]:
-    """What is needed to make this CT again, for the NIfTI header.
+    """What is needed to make this CT again, and the time it took so far, for the NIfTI header.
 
-    Paths stay in the report, since names of folders may tell who a patient is. Timings stay there too: the same job
-    gives the same file, byte for byte.
+    Paths stay in the report, since names of folders may tell who a patient is. Because of the timings two files of the
+    same job differ in their headers; voxels and affine are the same.
     """
     model_grid = {"size": list(prepared.labels.shape), "spacing": [round(v, 6) for v in prepared.labels.spacing]}
     return {
@@ -90,7 +105,9 @@ def provenance(
         "model_grid": model_grid,
         "grid": job.grid,
         "device": device_json(device),
+        "decode": decode,
         "versions": package_versions(),
+        "timings": timings.to_json(),
     }
 
 
@@ -119,19 +136,21 @@ def ct_report(
     card: ModelCard,
     prepared: PreparedMask,
     result: Volume,
+    files: dict[str, str],
     provenance: dict[str, Any],
-    device: torch.device,
     organs: Sequence[OrganResult],
     attempts: Sequence[Attempt],
     chosen: int,
 ) -> dict[str, Any]:
     """The whole report of one CT, without timings, which are added when all is done.
 
-    ``attempts[chosen]`` is the try that was kept; ``result`` is the CT on the grid that was asked for.
+    ``attempts[chosen]`` is the try that was kept; ``result`` is the CT on the grid that was asked for; ``files`` are
+    the names of the files beside the report.
     """
     return {
         **mask_report(job, prepared),
-        "summary": summary(card, organs, attempts, chosen),
+        "summary": summary(card, organs, attempts, chosen, provenance["decode"]),
+        "files": files,
         "model": {
             "id": card.id,
             "title": card.title,
@@ -142,33 +161,69 @@ def ct_report(
         "seed": attempts[chosen].seed,
         "settings": provenance["settings"],
         "job": job_to_json(job),
-        "device": device_json(device),
+        "device": provenance["device"],
+        "decode": provenance["decode"],
         "result": grid_json(result),
         "organs": [organ.to_json() for organ in organs],
         "score": attempts[chosen].score,
-        "attempts": [attempt.__dict__ for attempt in attempts],
+        "passed": attempts[chosen].passed,
+        "attempts": [attempt.to_json() for attempt in attempts],
     }
 
 
-def summary(card: ModelCard, organs: Sequence[OrganResult], attempts: Sequence[Attempt], chosen: int) -> list[str]:
-    """The result in sentences: what it is, how it was chosen, how good it is, and the worst flaws first."""
+def summary(
+    card: ModelCard,
+    organs: Sequence[OrganResult],
+    attempts: Sequence[Attempt],
+    chosen: int,
+    decode: dict[str, Any],
+) -> list[str]:
+    """The result in sentences: what it is, how it was made and chosen, how good it is, and the worst flaws first."""
     sentences = [f"{DISCLAIMER}. Made by {card.title}, seed {attempts[chosen].seed}."]
     if len(attempts) > 1:
         kept = "which passes the organ check" if attempts[chosen].passed else "the best of them, which still has flaws"
         sentences.append(f"{len(attempts)} seeds were tried; kept is number {chosen + 1}, {kept}.")
-    judged = [organ for organ in organs if organ.verdict in JUDGED]
-    failed = failed_organs(organs)
-    if judged:
-        good = len(judged) - len(failed)
-        sentences.append(f"{good} of {len(judged)} structures have the density that is expected of them.")
-    sentences += [organ.sentence for organ in failed[:FLAWS_TOLD]]
-    if len(failed) > FLAWS_TOLD:
-        sentences.append(f"{len(failed) - FLAWS_TOLD} more are listed in the report.")
+    if decode["halved"]:
+        sentences.append(
+            f"Memory ran short, so the image was decoded in tiles of {decode['tile']} latent voxels in place of "
+            f"{decode['wanted']}; with more free memory the same seed gives a slightly different image."
+        )
+    return [*sentences, *_group_sentences(organs), *_structure_sentences(organs)]
+
+
+def _group_sentences(organs: Sequence[OrganResult]) -> list[str]:
+    """How many organ groups are in order, which decides whether the CT passes, and those that are not."""
+    judged = [organ for organ in organs if organ.group and organ.verdict in JUDGED]
+    if not judged:
+        return ["The organ check has nothing to judge by: none of its organ groups is in the image."]
+    failed = failed_groups(organs)
+    good = f"{len(judged) - len(failed)} of {len(judged)}"
+    return [f"Organ check: {good} organ groups pass.", *(organ.sentence for organ in failed)]
+
+
+def _structure_sentences(organs: Sequence[OrganResult]) -> list[str]:
+    """How many single structures are in order, for information, and the worst of the others."""
+    single = [organ for organ in organs if organ.id is not None]
+    judged = [organ for organ in single if organ.verdict in JUDGED]
+    failed = failed_organs(single)
+    flaws = [organ for organ in failed if not organ.group]
+    if not judged:
+        return []
+    good = f"{len(judged) - len(failed)} of {len(judged)}"
+    sentences = [f"{good} single structures have the density that is expected of them."]
+    sentences += [organ.sentence for organ in flaws[:FLAWS_TOLD]]
+    if len(flaws) > FLAWS_TOLD:
+        sentences.append(f"{len(flaws) - FLAWS_TOLD} more are listed in the report.")
     return sentences
 
 
+def failed_groups(organs: Sequence[OrganResult]) -> list[OrganResult]:
+    """The organ groups that are too dark or too bright, the farthest off first."""
+    return failed_organs([organ for organ in organs if organ.group])
+
+
 def failed_organs(organs: Sequence[OrganResult]) -> list[OrganResult]:
-    """The structures that are too dark or too bright, the farthest off first."""
+    """The structures and groups that are too dark or too bright, the farthest off first."""
     return sorted((organ for organ in organs if organ.verdict in ("low", "high")), key=_distance, reverse=True)
 
 

@@ -75,7 +75,7 @@ def run_generate(
     result = generate(job, progress, store, lambda finding: emit(finding_event(finding)))
     for ct in result.cts:
         if not ct.passed:
-            text = f"Some structures in '{ct.folder}' are too dark or too bright; try another seed, or more retries."
+            text = f"Some organs in '{ct.folder}' are too dark or too bright; try another seed, or more retries."
             emit(event("warning", message=text))
     emit(event("result", results=[ct.to_json() for ct in result.cts]))
 

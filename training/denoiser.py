@@ -20,7 +20,7 @@ from torch import nn
 
 from SynthCTLib.conditioning import encode_mask, mask_channel_count
 from SynthCTLib.denoiser import control_residuals, embed_mask, predict
-from SynthCTLib.labels import BODY, Label, load_vocabulary
+from SynthCTLib.labels import Label, load_vocabulary
 from SynthCTLib.networks import build_controlnet, build_unet
 from training.config import Config
 from training.ema import ExponentialMovingAverage
@@ -48,7 +48,7 @@ def may_be_left_out(label: Label) -> bool:
         "Body",
         "Unused",
     )
-    return not contradicted and label.id != BODY
+    return not contradicted
 
 
 class Denoiser(nn.Module):

@@ -132,10 +132,10 @@ def start_encoder(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
 def start_decoder(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
     """Latent → 8 corners of each 2³ block → voxel: the inverse of the encoder's start.
 
-    A transposed convolution (kernel 3, stride 2, padding 1) writes tap 1 to even and tap 2 to odd positions, so that taps
-    1 and 2 can hold any map from a voxel to a 2³ block. Raises ValueError for a decoder that interpolates instead.
+    A transposed convolution (kernel 3, stride 2, padding 1) writes tap 1 to even and tap 2 to odd positions, so that
+    these taps can hold any map from a voxel to a 2³ block. Raises ValueError for a decoder that interpolates instead.
     """
-    weights, offsets = block_components(patches, model.latent_channels)
+    weights, _ = block_components(patches, model.latent_channels)
     flat = weights.flatten(1)
     inverse = (flat / flat.square().sum(1, keepdim=True)).reshape(weights.shape)  # rows of ``weights`` are orthogonal
     mean = float(patches.mean())
@@ -181,6 +181,6 @@ def calibrate(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
     output = model.decode(mu).flatten().double()
     target = patches.flatten().double()
     gain = torch.cov(torch.stack([output, target]))[0, 1] / output.var()
-    weight, bias = weight_and_bias(list(model.decoder.blocks)[-1])
+    weight, bias = weight_and_bias(blocks_of(model.decoder)[-1])
     weight.mul_(gain.float())
     bias.mul_(gain.float()).add_((target.mean() - gain * output.mean()).float())

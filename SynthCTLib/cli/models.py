@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SynthCTLib.cards import PARTS, ModelCard, list_cards, load_card
-from SynthCTLib.cli.show import show
+from SynthCTLib.cli.show import readable, show
 from SynthCTLib.errors import ModelError
 from SynthCTLib.events import Emit, finding_event, progress_event
 from SynthCTLib.progress import Progress
@@ -29,7 +29,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     command.add_argument("--half", action="store_true", help="store in half precision (half the disk space)")
     command.set_defaults(run=run_import)
     for name, function, text in (
-        ("show", run_show, "one model: licence, sources, uses, files"),
+        ("show", run_show, "one model: licence, sources, uses, measured quality, files"),
         ("download", run_download, "fetch a model from where it is published"),
         ("verify", run_verify, "compare the files of a model with their SHA-256"),
         ("remove", run_remove, "delete the files of a model"),
@@ -59,6 +59,7 @@ def run_show(options: argparse.Namespace, emit: Emit) -> None:
     lines += [f"Meant for: {use}" for use in card.intended_use] + [f"Not for: {use}" for use in card.excluded_use]
     lines += [f"Trained on: {source['name']}, {source['licence']}" for source in card.sources]
     lines += [f"{part}: {store.file(card, part).name}" for part in PARTS]
+    lines += readable("Measured quality", card.quality) if card.quality else []
     lines += [f"Cite: {citation}" for citation in card.citation]
     show(options, emit, "model", {**describe(card, store), "card": card.to_json()}, lines)
 
