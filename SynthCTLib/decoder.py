@@ -39,8 +39,8 @@ Measured on the CPU, peak resident memory over that activation: 4.2 (widths 16-3
 class Decoded:
     """A decoded image and how it was cut.
 
-    ``unit``: (X, Y, Z) float32 in [0, 1], X = x · downsampling. ``tile``: side of the tiles in latent voxels; for a single
-    piece the longest side of the latent. ``wanted``: the side before memory ran out.
+    ``unit``: (X, Y, Z) float32 in [0, 1], X = x · downsampling. ``tile``: side of the tiles in latent voxels, the
+    latent's longest side for a single piece. ``wanted``: the side before memory ran out.
     """
 
     unit: np.ndarray

@@ -23,6 +23,7 @@ from SynthCTLib.denoiser import control_residuals, embed_mask, predict
 from SynthCTLib.labels import Label, load_vocabulary
 from SynthCTLib.networks import build_controlnet, build_unet
 from training.config import Config
+from training.copy_start import copy_start
 from training.ema import ExponentialMovingAverage
 from training.files import load_checkpoint, save_checkpoint
 from training.flow import body_share, draw_times, noisy, velocity_loss
@@ -88,6 +89,7 @@ def build(config: Config, stage: str) -> Denoiser:
     prior = hu_prior()
     unet = build_unet(config["network"]["unet"])
     if stage == "diffusion":
+        copy_start(unet)
         return Denoiser(unet, None, prior)
     trained = load_checkpoint(Path(config["run"]) / "diffusion.pt")
     if trained is None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from SynthCTLib.events import Emit, event
 
-
 WIDTH = 110  # of lines of numbers
 
 
@@ -51,9 +50,9 @@ def _is_short(value: Any) -> bool:
 
 def _inline(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{str(key).replace('_', ' ')} {_inline(entry)}" for key, entry in value.items())
+        return ", ".join(f"{str(key).replace('_', ' ')}: {_inline(entry)}" for key, entry in value.items())
     if isinstance(value, list):
-        return " / ".join(map(_inline, value)) if _is_short(value) else ", ".join(map(_inline, value))
+        return "/".join(map(_inline, value)) if _is_short(value) else ", ".join(map(_inline, value))
     if isinstance(value, float):
         return f"{value:.4g}"
     return "–" if value is None else str(value)

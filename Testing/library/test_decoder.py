@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from SynthCTLib import decoder
-from SynthCTLib.decoder import decode_latent, tile_starts, tile_weights
+from SynthCTLib.decoder import choose_tile, decode, decode_latent, tile_starts, tile_weights
 from SynthCTLib.errors import Cancelled, ModelError, ResourceError
 from SynthCTLib.progress import Progress, ProgressEvent
 from Testing.library.small_networks import small_autoencoder
@@ -109,10 +109,11 @@ def test_weights_of_all_tiles_add_up_to_one_and_fade_toward_the_neighbor() -> No
 def test_out_of_memory_halves_the_tile_until_it_fits(error: Callable[[], BaseException]) -> None:
     autoencoder, sides = magnifier(10, error)
     latent = torch.rand(1, 4, 36, 6, 5)
-    image = decode_latent(autoencoder, latent, 1.0, tile=36)
+    decoded = decode(autoencoder, latent, 1.0, tile=36)
     assert sides[:3] == [36, 18, 9]
     assert set(sides[3:]) == {9}
-    assert np.abs(image - enlarged(latent, 1.0)).max() < 1e-5
+    assert decoded.how() == {"tile": 9, "wanted": 36, "halved": True}
+    assert np.abs(decoded.unit - enlarged(latent, 1.0)).max() < 1e-5
 
 
 def test_when_the_smallest_tile_is_too_large_there_is_advice() -> None:
@@ -129,17 +130,34 @@ def test_other_errors_are_not_mistaken_for_a_lack_of_memory() -> None:
     assert sides == [20]
 
 
-def test_the_tile_is_chosen_from_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    latent = torch.rand(1, 4, 24, 24, 24)
+def test_the_tile_is_chosen_by_the_memory_that_the_device_has_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     used = {}
-    for memory in (10**6, 4 * 10**7, 10**10):
-        autoencoder, sides = magnifier()
-        monkeypatch.setattr(decoder, "free_memory", lambda _, memory=memory: memory)
-        decode_latent(autoencoder, latent, 1.0)
-        used[memory] = sides[0]
+    for memory in (10**6, 6 * 10**7, 10**10):
+        monkeypatch.setattr(decoder, "total_memory", lambda _, memory=memory: memory)
+        used[memory] = choose_tile(small_autoencoder(), (24, 24, 24))
     assert used[10**6] == decoder.MINIMUM_TILE
-    assert decoder.MINIMUM_TILE < used[4 * 10**7] < 24
+    assert decoder.MINIMUM_TILE < used[6 * 10**7] < 24
     assert used[10**10] == 24
+
+
+def test_the_same_latent_gives_the_same_bits_however_much_memory_others_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    autoencoder, latent = small_autoencoder(), torch.randn(1, 4, 16, 8, 8)
+    monkeypatch.setattr(decoder, "total_memory", lambda _: 19 * 10**6)
+    images = []
+    for free in (10**10, 8 * 10**6):
+        monkeypatch.setattr(decoder, "free_memory", lambda _, free=free: free)
+        decoded = decode(autoencoder, latent, 1.0)
+        assert decoder.MINIMUM_TILE < decoded.tile == decoded.wanted < 16
+        images.append(decoded.unit)
+    assert (images[0] == images[1]).all()
+
+
+def test_a_tile_that_does_not_fit_the_free_memory_of_the_cpu_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    autoencoder, sides = magnifier()
+    monkeypatch.setattr(decoder, "free_memory", lambda _: 3 * 10**7)
+    decoded = decode(autoencoder, torch.rand(1, 4, 24, 24, 24), 1.0)
+    assert decoded.how() == {"tile": 12, "wanted": 24, "halved": True}
+    assert set(sides) == {12}
 
 
 def test_each_tile_is_reported_and_cancelling_stops_between_tiles() -> None:

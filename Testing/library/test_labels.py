@@ -9,6 +9,7 @@ import pytest
 
 from SynthCTLib.errors import InputError, ResourceError
 from SynthCTLib.labels import BODY, CLASS_GROUPS, Code, load_vocabulary
+from SynthCTLib.regions import REGIONS
 from SynthCTLib.resources import resource_path, resources_folder
 
 DUMMIES = {2, 16, 18, 20, 21, 129, 130, 131}
@@ -33,6 +34,34 @@ def test_the_127_classes_are_124_labels_and_three_groups_of_them():
     used = {label.id for label in classes}
     assert not used & (DUMMIES | {BODY})
     assert all(set(members) <= used for members in CLASS_GROUPS.values())
+
+
+def test_the_organ_groups_are_those_of_the_reference():
+    groups = {group.name: group for group in vocabulary.organ_groups}
+    assert set(groups) == {"liver", "spleen", "pancreas", "kidney", "lung", "bone", "brain"}
+    assert vocabulary.group_ids("lung") == (28, 29, 30, 31, 32) and vocabulary.group_ids("kidney") == (5, 14)
+    assert vocabulary.group_ids("bone") == (*range(33, 57), *range(63, 98), 120, 122, 127)
+    assert groups["bone"].hu_range == (71.4, 1000.0)
+    for name in ("kidney", "lung"):
+        assert {vocabulary.by_id(i).hu_range for i in groups[name].ids} == {groups[name].hu_range}
+    assert (groups["liver"].title, groups["liver"].hu_range) == ("Liver", vocabulary.find("liver").hu_range)
+    assert {name: groups[name].ids for name in ("kidney", "lung", "bone")} == CLASS_GROUPS
+
+
+def test_the_bones_are_the_skeleton_of_the_table_without_cartilage():
+    skeleton = {label.id for label in vocabulary.labels if label.group in ("Spine", "Ribs and sternum", "Other bones")}
+    assert set(vocabulary.group_ids("bone")) == skeleton - {vocabulary.find("costal cartilages").id}
+
+
+def test_a_group_that_does_not_exist_is_answered_with_those_that_do():
+    with pytest.raises(InputError, match=r"'bones'.*liver.*bone"):
+        vocabulary.group_ids("bones")
+
+
+def test_a_region_marker_lies_in_the_region_that_it_proves():
+    assert {label.region_marker for label in vocabulary.labels} == {"", *REGIONS}
+    for label in vocabulary.labels:
+        assert not label.region_marker or label.dummy or label.regions == (label.region_marker,)
 
 
 def test_the_first_columns_are_those_that_slicer_reads():

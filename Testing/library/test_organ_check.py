@@ -85,6 +85,12 @@ def test_bones_as_soft_as_muscle_are_reported():
     assert groups(results)["bones"].verdict == "low"
 
 
+def test_the_results_of_the_seven_organ_groups_are_marked_and_no_others():
+    values = {1: 60, 3: 90, 4: 40, 5: 110, 6: 200, 22: 35, 28: -850, 33: 200, 121: 20}
+    marked = {result.group: result.id for result in check_organs(*filled(values), vocabulary) if result.group}
+    assert marked == {"liver": 1, "spleen": 3, "pancreas": 4, "brain": 22, "kidney": None, "lung": None, "bone": None}
+
+
 def test_few_voxels_are_not_judged():
     (result,) = check_organs(*filled({9: 900}, voxels=19), vocabulary)
     assert result.verdict == "too small" and "only 19 voxels" in result.sentence

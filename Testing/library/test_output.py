@@ -20,6 +20,7 @@ from SynthCTLib.geometry import nearest_rotation
 from SynthCTLib.output import DISCLAIMER, atomic_folder, check_target, remove_stale, write_json, write_nifti
 from SynthCTLib.volume import Volume
 
+ROOT = Path(__file__).resolve().parents[2]
 OBLIQUE = np.array([[1.9, 0.3, 0.1, -90.0], [-0.3, 1.9, 0.2, 40.0], [-0.1, -0.2, 3.0, 12.5], [0, 0, 0, 1]])
 OBLIQUE[:3, :3] = nearest_rotation(OBLIQUE) * [1.9, 1.9, 3.0]
 
@@ -142,6 +143,40 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not
     remove_stale(tmp_path)
     assert not dead.exists()
     assert alive.exists() and foreign.exists() and other.exists()
+
+
+def test_an_earlier_result_survives_a_process_that_is_killed_between_the_two_renames(tmp_path: Path) -> None:
+    out = tmp_path / "out ü"
+    earlier_result(out)
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from SynthCTLib.output import atomic_folder\n"
+        "real = Path.replace\n"
+        "def replace(self, target):\n"
+        "    if self.name.startswith('.synthct-'):\n"
+        "        os._exit(9)\n"
+        "    return real(self, target)\n"
+        "Path.replace = replace\n"
+        "with atomic_folder(Path(sys.argv[1])) as work:\n"
+        "    (work / 'ct.nii.gz').write_bytes(b'new')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(out)], cwd=ROOT, timeout=60)
+    assert done.returncode == 9 and not out.exists()
+    remove_stale(tmp_path)
+    assert (out / "ct.nii.gz").read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_earlier_result_is_not_put_back_over_the_new_one(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    earlier_result(tmp_path / f".synthct-{output._host()}-{gone.pid}-0badcafe-old.part" / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "ct.nii.gz").write_bytes(b"new")
+    remove_stale(tmp_path)
+    assert (tmp_path / "out" / "ct.nii.gz").read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
 def test_world_positions_and_values_survive_the_file(tmp_path: Path) -> None:

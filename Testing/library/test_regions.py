@@ -17,6 +17,7 @@ from SynthCTLib.regions import REGIONS, Region, parse_region, region_from_labels
         ([32], ("chest",)),
         ([28, 1], ("chest", "abdomen")),
         ([14, 93, 200], ("abdomen", "pelvis")),
+        ([2], ("abdomen",)),  # the id that stands for both kidneys
         ([94], ("pelvis",)),
         ([22, 94], ("head", "chest", "abdomen", "pelvis")),  # no gaps: what is between is there as well
     ],

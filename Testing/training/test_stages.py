@@ -241,3 +241,20 @@ def test_both_denoiser_stages_run_on_latents_and_the_second_starts_from_the_firs
     key = "unet.conv_in.conv.weight"
     assert torch.allclose(both["model"][key], unet["ema"]["shadow"][key])  # frozen, taken from the first stage
     assert any(k.startswith("controlnet.") for k in both["model"])
+
+
+def test_the_copy_start_makes_the_network_minus_its_input_whatever_the_time() -> None:
+    from SynthCTLib.denoiser import predict
+    from SynthCTLib.networks import build_unet
+    from training.copy_start import copy_start
+
+    torch.manual_seed(0)
+    unet = build_unet(load_config(CONFIG, [])["network"]["unet"]).eval()
+    x = torch.randn(1, unet.in_channels, 16, 16, 16)
+    modality, spacing = torch.ones(1, dtype=torch.long), torch.full((1, 3), 300.0)
+    with torch.no_grad():
+        before = predict(unet, x, torch.tensor([990.0]), None, spacing, modality)
+        copy_start(unet)
+        for time in (990.0, 10.0):
+            after = predict(unet, x, torch.tensor([time]), None, spacing, modality)
+            assert (after + x).square().mean() < 1e-3 < (before + x).square().mean()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from SynthCTLib import pipeline
 from SynthCTLib.cards import PARTS
 from SynthCTLib.cli import main
+from SynthCTLib.cli.main import build_parser
 from Testing.library.model_samples import tiny_card, write_released
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +80,13 @@ def test_every_option_of_generate_reaches_the_job(
     assert (job.region, job.label_map(), job.ct) == ("chest", label_map, phantom)
 
 
+def test_the_readme_names_every_option_of_generate() -> None:
+    command = build_parser()._subparsers._group_actions[0].choices["generate"]  # type: ignore[union-attr, index]
+    options = {text for action in command._actions for text in action.option_strings if text.startswith("--")}
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("| option |")[1].split("\n\n")[0]
+    assert set(re.findall(r"--[a-z][a-z-]+", section)) == options - {"--help"}
+
+
 @pytest.mark.parametrize(
     ("extra", "code", "words"),
     [
@@ -121,7 +130,7 @@ def test_an_unexpected_failure_names_its_log_and_leaves_nothing(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("no way")
 
-    monkeypatch.setattr(pipeline, "decode_latent", broken)
+    monkeypatch.setattr(pipeline, "decode", broken)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert main([*arguments, "--json"]) == 70
     event = last_event(capsys)
@@ -136,7 +145,7 @@ def test_an_unexpected_failure_names_its_log_and_leaves_nothing(
 def test_control_c_ends_with_130_and_leaves_nothing(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pipeline, "decode_latent", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(pipeline, "decode", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     assert main(arguments) == 130
     assert "nothing was written" in capsys.readouterr().err
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".synthct*"))
@@ -197,6 +206,31 @@ def test_models_go_in_are_checked_and_go_out_again(
     assert "unet.safetensors" in capsys.readouterr().err
     assert main(["models", "remove", "tiny"]) == 0
     assert not any((empty_store / "tiny" / f"{part}.safetensors").exists() for part in PARTS)
+
+
+def test_the_measured_quality_of_a_model_is_shown_in_lines(
+    empty_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lung = {"mean": 0.97123, "n": 4}
+    quality = {"steps": 30, "dice_with_mask": {"real": {"lung": lung}}, "cases": ["a", "b", "c", "d"], "hu": [-5.25, 3]}
+    tiny_card(empty_store / "tiny", quality=quality)
+    assert main(["models", "show", "tiny"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("Measured quality:")
+    assert lines[start + 1 : start + 7] == [
+        "  steps: 30",
+        "  dice with mask:",
+        "    real:",
+        "      lung: mean: 0.9712, n: 4",
+        "  cases: a, b, c, d",
+        "  hu: -5.25/3",
+    ]
+
+
+def test_a_model_without_measurements_shows_none(empty_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_card(empty_store / "tiny", quality={})
+    assert main(["models", "show", "tiny"]) == 0
+    assert "quality" not in capsys.readouterr().out
 
 
 def test_a_download_without_an_accepted_licence_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
