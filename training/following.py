@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-LUNG = tuple(range(28, 33))
-BONE = (*range(33, 57), *range(63, 98), 120, 122, 127)
+from SynthCTLib.labels import load_vocabulary
+
 SOFT_HOLLOW = (11, 12, 13, 15, 19, 57, 62)  # air or contrast inside; a median says little
 
 
@@ -23,13 +23,13 @@ def threshold_dice(hu: np.ndarray, mask: np.ndarray, least: int = 500) -> dict[s
     """
     body_mask = mask > 0
     result = {}
-    lung = np.isin(mask, LUNG)
+    lung = np.isin(mask, load_vocabulary().group_ids("lung"))
     if lung.sum() >= least:
         near = ndimage.binary_dilation(lung, iterations=6)
         dark = np.pad((hu < -500) & body_mask & (mask != 57) & near, 1, mode="edge")  # closing erodes at the border
         found = ndimage.binary_closing(dark, iterations=1)[1:-1, 1:-1, 1:-1]
         result["lung"] = dice(found, lung)
-    bone = np.isin(mask, BONE)
+    bone = np.isin(mask, load_vocabulary().group_ids("bone"))
     if bone.sum() >= least:
         result["bone"] = dice((hu > 130) & body_mask, bone)
     found = hu > -300

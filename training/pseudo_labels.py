@@ -14,13 +14,13 @@ import numpy as np
 from scipy import ndimage
 
 from SynthCTLib.body import body_from_ct
+from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.volume import Volume
 from training.config import Config
 from training.files import write_json
 from training.prepare import read_cases
 
 BODY, TRACHEA, BRAIN, SKULL, CORD, STERNUM = 200, 57, 22, 120, 121, 122
-LUNGS = (28, 29, 30, 31, 32)
 PARASPINAL = {"left": 104, "right": 105}
 BRAINSTEM_EXTRA, MANDIBLE_EXTRA = 214, 213
 CERVICAL_TO_THORACIC = (56, 55, 54, 53, 52, 51, 50, 49, 48, 47, 46, 45)  # C1 … C7, T1 … T5
@@ -267,8 +267,8 @@ def pseudo_label(case: Case, carried: np.ndarray | None = None) -> np.ndarray:
 
 def carry_over(case: Case, carried: np.ndarray, bone: np.ndarray, lung: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Atlas labels, corrected by what the CT shows: bone and lung get the nearest atlas id of their kind, or none."""
-    bony = np.isin(carried, list(range(33, 57)) + list(range(63, 98)) + [120, 122, 127])
-    lobes = np.isin(carried, LUNGS)
+    bony = np.isin(carried, load_vocabulary().group_ids("bone"))
+    lobes = np.isin(carried, load_vocabulary().group_ids("lung"))
     soft = (carried > 0) & ~bony & ~lobes & case.body & (case.hu > -200) & ~bone & ~lung
     result = labels.copy()
     result[soft] = carried[soft]
