@@ -1,0 +1,70 @@
+"""From checkpoints to a model that the engine loads, with a card that claims only what was measured on these files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from SynthCTLib.cards import read_card
+from SynthCTLib.loading import load_networks
+from SynthCTLib.networks import build_autoencoder, build_controlnet, build_unet
+from SynthCTLib.store import ModelStore
+from training.config import load_config
+from training.export import export
+from training.files import save_checkpoint, write_json
+
+CONFIG = Path(__file__).parents[2] / "training" / "configs" / "embedded.json"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict:
+    """A run folder as the stages leave it, with untrained averaged weights."""
+    config = load_config(CONFIG, [])
+    run, prepared = tmp_path / "run", tmp_path / "prepared"
+    config |= {"run": str(run), "prepared": str(prepared)}
+    config["export"]["folder"] = str(tmp_path / "model")
+    networks = config["network"]
+    autoencoder = build_autoencoder(networks["autoencoder"]).state_dict()
+    denoiser = {f"unet.{k}": v for k, v in build_unet(networks["unet"]).state_dict().items()}
+    denoiser |= {f"controlnet.{k}": v for k, v in build_controlnet(networks["controlnet"]).state_dict().items()}
+    save_checkpoint(run / "autoencoder.pt", {"ema": {"shadow": autoencoder}})
+    save_checkpoint(run / "controlnet.pt", {"ema": {"shadow": denoiser}})
+    (run / "latents").mkdir()
+    latents = [{"split": "train", "shape": [16, 16, 12], "spacing": [3, 3, 4]}]
+    write_json(run / "latents" / "index.json", {"scale_factor": 1.5, "latents": latents})
+    (prepared / "a").mkdir(parents=True)
+    np.save(prepared / "a" / "mask.npy", np.array([[[0, 1, 200]]], np.uint8))
+    case = {"case_id": "a", "split": "train", "collection": "C", "licence": "CC BY 4.0", "citation": "Someone 2020"}
+    write_json(prepared / "cases.json", {"cases": [case], "left_out": []})
+    return config
+
+
+def test_the_exported_model_is_what_its_card_says_and_small_enough_to_embed(config: dict) -> None:
+    export(config)
+    folder = Path(config["export"]["folder"])
+    card = read_card(folder / "card.json")
+    assert ModelStore(folder / "store").verify(card) == []
+    assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) < 15_000_000
+    assert card.sources == [{"name": "C", "licence": "CC BY 4.0", "citation": "Someone 2020", "cases": 1}]
+    assert card.trained_on["labels"] == [1, 200] and card.trained_on["fov_mm"][2] == [192, 192]
+    networks = load_networks(card, ModelStore(folder / "store"), torch.device("cpu"), torch.float32)
+    assert networks.scale_factor == 1.5
+    stored = torch.load(Path(config["run"]) / "controlnet.pt", weights_only=True)["ema"]["shadow"]
+    key = "conv_in.conv.weight"
+    assert torch.allclose(networks.unet.state_dict()[key], stored[f"unet.{key}"], atol=1e-3)
+
+
+def test_a_measurement_of_other_weights_does_not_get_into_the_card(config: dict) -> None:
+    export(config)
+    card_path = Path(config["export"]["folder"]) / "card.json"
+    files = {part: file["sha256"] for part, file in json.loads(card_path.read_text())["files"].items()}
+    keys = ("cases", "steps", "distance_to_real", "dice_with_mask", "dice_share_of_real", "organ_median_error_hu")
+    measured = {key: 1 for key in keys} | {"labeled_training_cases": []}
+    for hashes, expected in ((files, 1), (files | {"unet": "0" * 64}, None)):
+        write_json(Path(config["run"]) / "evaluation.json", {"files": hashes, **measured})
+        export(config)
+        assert json.loads(card_path.read_text())["quality"].get("steps") == expected
