@@ -98,7 +98,7 @@ def start_encoder(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
     anchor(blocks[0], 1)
     for block in blocks:
         if isinstance(block, MaisiResBlock) and block.in_channels != block.out_channels:
-            anchor(block.nin_shortcut, 8)
+            anchor(block.nin_shortcut, max(8, latent))
         if isinstance(block, MaisiDownsample):
             anchor(block, 0)
     first, second = (weight_and_bias(b) for b in blocks if isinstance(b, MaisiDownsample))

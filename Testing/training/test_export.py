@@ -63,7 +63,7 @@ def test_a_measurement_of_other_weights_does_not_get_into_the_card(config: dict)
     card_path = Path(config["export"]["folder"]) / "card.json"
     files = {part: file["sha256"] for part, file in json.loads(card_path.read_text())["files"].items()}
     keys = ("cases", "steps", "distance_to_real", "dice_with_mask", "dice_share_of_real", "organ_median_error_hu")
-    measured = {key: 1 for key in keys} | {"labeled_training_cases": []}
+    measured = dict.fromkeys(keys, 1) | {"labeled_training_cases": []}
     for hashes, expected in ((files, 1), (files | {"unet": "0" * 64}, None)):
         write_json(Path(config["run"]) / "evaluation.json", {"files": hashes, **measured})
         export(config)

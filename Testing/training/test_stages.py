@@ -19,6 +19,7 @@ from training.prepare import prepare, read_cases
 from training.schedule import warmup_cosine
 
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "embedded.json"
+CHANNELS = load_config(CONFIG, [])["network"]["autoencoder"]["latent_channels"]
 
 
 def smooth_volume(shape: tuple[int, int, int], seed: int) -> np.ndarray:
@@ -115,7 +116,7 @@ def test_the_linear_start_reconstructs_far_better_than_a_random_one() -> None:
                 linear_start(model, patches)
             mu, _ = model.encode(patches)
             errors[name] = (model.decode(mu) - patches).abs().mean().item()
-        weights, offsets = block_components(patches, 8)
+        weights, offsets = block_components(patches, CHANNELS)
         blocks = patches[0, 0].unfold(0, 4, 4).unfold(1, 4, 4).unfold(2, 4, 4)
         expected = torch.einsum("xyzijk,cijk->cxyz", blocks, weights) + offsets[:, None, None, None]
     assert errors["linear"] < 0.03 and errors["random"] > 0.1
@@ -197,7 +198,7 @@ def test_both_denoiser_stages_run_on_latents_and_the_second_starts_from_the_firs
         mask[8:40, 8:40] = 200
         np.savez(
             latents / f"{split}.npz",
-            latent=rng.normal(size=(8, 12, 12, 12)).astype(np.float16),
+            latent=rng.normal(size=(CHANNELS, 12, 12, 12)).astype(np.float16),
             mask=mask,
             spacing=np.array([3, 3, 4], np.float32),
         )
