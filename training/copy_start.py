@@ -1,7 +1,7 @@
 """A starting point for the U-Net that already passes its input through.
 
 Near t = 1 the target x_0 − ε is mostly −x_t, but a fresh U-Net has to learn to carry every detail of x_t through group
-norms and nonlinearities to its output, which takes thousands of steps. Here the first convolution writes each latent
+norms and nonlinearities to its output, which it is slow to learn. Here the first convolution writes each latent
 channel twice, with both signs, the last residual block copies these channels from the first skip, and the last
 convolution takes their difference: SiLU(a) − SiLU(−a) = a, and a norm group of a and −a has mean 0. So the network
 starts at −x_t / rms(x_t) per channel. The other channels start as MONAI makes them.

@@ -1,9 +1,9 @@
 """A starting point for the autoencoder that already compresses: principal components of 4×4×4 blocks.
 
-GroupNorm removes absolute intensity, which is what HU are, and a random deep chain of convolutions and norms needs many
-thousand steps before it can even copy a constant. Here every residual branch starts at zero, so that the networks are
+GroupNorm removes absolute intensity, which is what HU are, and a random deep chain of convolutions and norms is slow to
+learn even to copy a constant. Here every residual branch starts at zero, so that the networks are
 chains of linear maps; the encoder's chain computes the leading principal components of each block, the decoder's
-interpolates them, and half of the channels of each level hold constants (anchors), next to which GroupNorm's
+inverts them, and half of the channels of each level hold constants (anchors), next to which GroupNorm's
 statistics, and with them absolute intensity, hardly change. All of it is trained further.
 
 Components are divided by the root of their standard deviation (relative to the first): finer ones stay smaller, so that
