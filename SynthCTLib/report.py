@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -183,10 +184,10 @@ def summary(
     if len(attempts) > 1:
         kept = "which passes the organ check" if attempts[chosen].passed else "the best of them, which still has flaws"
         sentences.append(f"{len(attempts)} seeds were tried; kept is number {chosen + 1}, {kept}.")
-    if decode["halved"]:
+    if decode["reduced"]:
         sentences.append(
-            f"Memory ran short, so the image was decoded in tiles of {decode['tile']} latent voxels in place of "
-            f"{decode['wanted']}; with more free memory the same seed gives a slightly different image."
+            f"Memory ran short, so the image was decoded in {prod(decode['tiles'])} pieces, which took longer; it "
+            "is the same image but for rounding."
         )
     return [*sentences, *_group_sentences(organs), *_structure_sentences(organs)]
 

@@ -8,6 +8,7 @@ dearest part of a step, is computed once and shared by several noise draws of th
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from training.config import Config
 from training.copy_start import copy_start
 from training.ema import ExponentialMovingAverage
 from training.files import load_checkpoint, save_checkpoint
-from training.flow import body_share, draw_times, noisy, velocity_loss
+from training.flow import draw_times, noisy, velocity_loss, voxel_weights
 from training.latents import LatentSampler
 from training.progress import RunLog
 from training.samples import SamplePictures
@@ -74,6 +75,12 @@ class Denoiser(nn.Module):
         return predict(self.unet, x, times, residuals, spacing, modality)
 
 
+def weigher(settings: Config) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Mask → weights of the loss, as the stage's ``air_weight`` and ``bone_weight`` say."""
+    bone = torch.tensor(load_vocabulary().group_ids("bone"))
+    return lambda mask: voxel_weights(mask, bone.to(mask.device), settings["air_weight"], settings["bone_weight"])
+
+
 def copy_trunk(controlnet: nn.Module, unet: nn.Module) -> None:
     """Start ControlNet from the U-Net's encoder, as ControlNet (arXiv 2302.05543, section 3.1) does.
 
@@ -106,7 +113,9 @@ def build(config: Config, stage: str) -> Denoiser:
 
 
 @torch.no_grad()
-def validate(model: nn.Module, crops: list, draws: int, fabric: Fabric) -> float:
+def validate(
+    model: nn.Module, crops: list, draws: int, fabric: Fabric, weights: Callable[[torch.Tensor], torch.Tensor]
+) -> float:
     """Mean loss over fixed crops, times and noise."""
     generator = torch.Generator().manual_seed(0)
     losses = []
@@ -118,7 +127,7 @@ def validate(model: nn.Module, crops: list, draws: int, fabric: Fabric) -> float
             for v in (noisy(crop.latent, noise, times), times, noise, crop.mask, crop.spacing, crop.latent)
         )
         modality = torch.ones(draws, dtype=torch.long, device=x.device)
-        losses.append(velocity_loss(model(x, t, mask, spacing, modality), latent, noise, body_share(mask), 0.1).item())
+        losses.append(velocity_loss(model(x, t, mask, spacing, modality), latent, noise, weights(mask)).item())
     return sum(losses) / len(losses)
 
 
@@ -131,7 +140,7 @@ def train_denoiser(config: Config, stage: str) -> None:
     fabric.seed_everything(config["seed"])
     path = run / f"{stage}.pt"
     state: dict[str, Any] | None = load_checkpoint(path)
-    model = build(config, stage)
+    model = build(config, stage).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # a seventh faster
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=c["lr"], betas=(0.9, 0.99), weight_decay=c["weight_decay"])
     ema = ExponentialMovingAverage(model, c["ema"])
@@ -143,9 +152,9 @@ def train_denoiser(config: Config, stage: str) -> None:
         step = state["step"]
     wrapped, optimizer = fabric.setup(model, optimizer)
     droppable = np.array([label.id for label in load_vocabulary().labels if may_be_left_out(label)])
-    latents, weights = run / "latents", c["weights"]
+    latents, weights = run / "latents", weigher(c)
     sampler = LatentSampler(
-        latents, "train", weights, c["crops"], droppable, config["seed"] + step + 1000 * fabric.global_rank
+        latents, "train", c["weights"], c["crops"], droppable, config["seed"] + step + 1000 * fabric.global_rank
     )
     held_out = LatentSampler(latents, "val", {"openkbp": 1, "ibsi": 1, "other": 1}, c["crops"], droppable, 1)
     fixed = [held_out.draw() for _ in range(c["val_crops"])]
@@ -175,7 +184,7 @@ def train_denoiser(config: Config, stage: str) -> None:
                     modality,
                 )
             )
-            loss = velocity_loss(wrapped(x, t, mask, spacing, modality), latent, noise, body_share(mask), 0.1)
+            loss = velocity_loss(wrapped(x, t, mask, spacing, modality), latent, noise, weights(mask))
             fabric.backward(loss / c["accumulate"])
             loss_sum += loss.item()
         fabric.clip_gradients(wrapped, optimizer, max_norm=1.0)
@@ -186,7 +195,7 @@ def train_denoiser(config: Config, stage: str) -> None:
         log.scalars(step, loss=loss_sum / c["accumulate"], lr=optimizer.param_groups[0]["lr"])
         if step % c["val_every"] == 0 or step == c["steps"]:
             with ema.applied_to(model):
-                log.scalars(step, force=True, val_loss=validate(wrapped, fixed, 4, fabric))
+                log.scalars(step, force=True, val_loss=validate(wrapped, fixed, 4, fabric, weights))
                 if fabric.is_global_zero:
                     log.images(step, "real-and-sampled", pictures(model, held_out.scale_factor, fabric.device))
         if fabric.is_global_zero and (time.monotonic() - last_save > 120 or step == c["steps"]):

@@ -22,14 +22,19 @@ def noisy(latent: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> tor
 
 
 def velocity_loss(
-    output: torch.Tensor, latent: torch.Tensor, noise: torch.Tensor, body: torch.Tensor, air_weight: float
+    output: torch.Tensor, latent: torch.Tensor, noise: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:
-    """Mean squared velocity error; latent voxels without any body count ``air_weight``."""
-    weight = air_weight + (1 - air_weight) * body
+    """Squared velocity error (N, C, x, y, z), averaged with ``weight`` (1 or N, 1, x, y, z)."""
     error = (output.float() - (latent - noise)).square().mean(dim=1, keepdim=True)
     return (error * weight).sum() / (weight.sum() * error.shape[0] / weight.shape[0])
 
 
-def body_share(mask: torch.Tensor) -> torch.Tensor:
-    """(N, 1, x, y, z): 1 where a latent voxel's 4×4×4 block holds any body voxel."""
-    return F.max_pool3d((mask > 0).float()[:, None], 4)
+def voxel_weights(mask: torch.Tensor, bone: torch.Tensor, air_weight: float, bone_weight: float) -> torch.Tensor:
+    """(N, 1, x, y, z) weights from a mask (N, 4x, 4y, 4z) of ids, one for each latent voxel's 4×4×4 block.
+
+    ``air_weight`` without any body voxel; else from 1 without bone (``bone``: ids) to ``bone_weight`` for bone alone.
+    Bone is a few percent of the body and the hardest part of it, most of all where it is thin.
+    """
+    body = F.max_pool3d((mask > 0).float()[:, None], 4)
+    share = F.avg_pool3d(torch.isin(mask, bone).float()[:, None], 4)
+    return air_weight + (1 - air_weight) * body + (bone_weight - 1) * share

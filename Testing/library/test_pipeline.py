@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from SynthCTLib import decoder, pipeline
+from SynthCTLib import decoder, memory_plan, pipeline
 from SynthCTLib.errors import Cancelled, InputError, ResourceError
 from SynthCTLib.findings import Finding
 from SynthCTLib.job import RETRY_STRIDE, Job
@@ -66,19 +66,25 @@ def test_the_same_seed_gives_the_same_ct_bit_for_bit_and_another_seed_does_not(j
     assert same_image(a, b) and not same_image(b, c)
 
 
-def test_the_side_of_the_decoded_tiles_is_reported(job: Job) -> None:
+def test_how_the_image_was_cut_for_decoding_is_reported(job: Job) -> None:
     generate(job)
     report = json.loads((job.out / "report.json").read_text(encoding="utf-8"))
-    assert report["decode"] == {"tile": 4, "wanted": 4, "halved": False}
+    assert report["decode"]["tiles"] == [1, 1, 1]
+    assert report["decode"]["memory_mb"] >= 0 and report["decode"]["reduced"] is False
 
 
-def test_tiles_that_had_to_be_halved_are_told(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoder, "MINIMUM_TILE", 2)
+def test_with_too_little_free_memory_there_are_more_tiles_and_that_is_told(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(replace(job, out=tmp_path / "whole"))
+    monkeypatch.setattr(memory_plan, "SIDES", (2,))
     monkeypatch.setattr(decoder, "free_memory", lambda _: 0)
     (ct,) = generate(job).cts
     report = json.loads((job.out / "report.json").read_text(encoding="utf-8"))
-    assert report["decode"] == {"tile": 2, "wanted": 4, "halved": True}
-    assert any("Memory ran short" in sentence and "tiles of 2" in sentence for sentence in ct.summary)
+    assert report["decode"]["tiles"] == [2, 2, 2] and report["decode"]["reduced"] is True
+    assert any("Memory ran short" in sentence and "8 pieces" in sentence for sentence in ct.summary)
+    whole, tiled = (np.asanyarray(nib.load(out / "ct.nii.gz").dataobj) for out in (tmp_path / "whole", job.out))
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
 
 
 def test_a_job_without_seed_draws_one_and_reports_it(job: Job, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from training.config import load_config
 from training.files import load_checkpoint, save_checkpoint
-from training.flow import body_share, draw_times, noisy, velocity_loss
+from training.flow import draw_times, noisy, velocity_loss, voxel_weights
 from training.linear_start import block_components, linear_start
 from training.prepare import prepare, read_cases
 from training.schedule import warmup_cosine
@@ -129,20 +129,24 @@ def test_the_velocity_of_a_perfect_network_has_no_loss_and_points_to_the_data() 
     latent, noise = torch.randn(1, 4, 4, 4, 4, generator=generator), torch.randn(3, 4, 4, 4, 4, generator=generator)
     times = draw_times(3, generator)
     x, t = noisy(latent, noise, times), (times / 1000).view(-1, 1, 1, 1, 1)
-    body = body_share(torch.ones(1, 16, 16, 16, dtype=torch.uint8))
-    assert velocity_loss(latent - noise, latent, noise, body, 0.1).item() == 0
+    even = torch.ones(1, 1, 4, 4, 4)
+    assert velocity_loss(latent - noise, latent, noise, even).item() == 0
     assert torch.allclose(x + t * (latent - noise), latent.expand_as(x), atol=1e-5)
-    assert velocity_loss(torch.zeros_like(noise), latent, noise, body, 0.1).item() > 1
+    assert velocity_loss(torch.zeros_like(noise), latent, noise, even).item() > 1
 
 
-def test_air_counts_less_than_the_body() -> None:
+def test_air_counts_less_than_the_body_and_bone_more() -> None:
     mask = torch.zeros(1, 16, 16, 16, dtype=torch.uint8)
     mask[:, :8] = 200
     latent = noise = torch.zeros(1, 4, 4, 4, 4)
     wrong_air, wrong_body = torch.zeros_like(latent), torch.zeros_like(latent)
     wrong_air[:, :, 2:], wrong_body[:, :, :2] = 1, 1
-    loss = [velocity_loss(o, latent, noise, body_share(mask), 0.1).item() for o in (wrong_air, wrong_body)]
+    weights = voxel_weights(mask, torch.tensor([33]), 0.1, 3.0)
+    loss = [velocity_loss(o, latent, noise, weights).item() for o in (wrong_air, wrong_body)]
     assert loss[1] == pytest.approx(10 * loss[0])
+    mask[:, :4, :2] = 33  # half of four of the blocks
+    weights = voxel_weights(mask, torch.tensor([33]), 0.1, 3.0)
+    assert weights.unique().tolist() == pytest.approx([0.1, 1, 2])
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
