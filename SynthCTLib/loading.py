@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from SynthCTLib.acceleration import accelerate
 from SynthCTLib.cards import ModelCard
 from SynthCTLib.checkpoint import SCALE_FACTOR, check_state
 from SynthCTLib.errors import ModelError
@@ -17,6 +18,8 @@ from SynthCTLib.store import ModelStore, how_to_get
 
 def load_networks(card: ModelCard, store: ModelStore, device: torch.device, dtype: torch.dtype) -> Networks:
     """Load the three networks of a model: strict, evaluation mode, no gradients, on ``device`` in ``dtype``.
+
+    The autoencoder is loaded in float32 where the card asks for that.
 
     Networks are built without memory of their own and weights are mapped from disk, so on a CPU in the stored precision
     nothing is held twice.
@@ -37,7 +40,8 @@ def load_networks(card: ModelCard, store: ModelStore, device: torch.device, dtyp
         shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
         check_state(state, shapes, f"{path.name} of {card.id}")
         module.load_state_dict(state, strict=True, assign=True)
-        parts[part] = module.requires_grad_(False).eval().to(device=device, dtype=dtype)
+        precision = torch.float32 if part == "autoencoder" and card.latent.get("decode_in_float32") else dtype
+        parts[part] = accelerate(module.requires_grad_(False).eval().to(device=device, dtype=precision))
         if part == "unet" and scale is None:
             scale = _stored_scale(metadata, path, card)
     return Networks(**parts, scale_factor=float(scale))

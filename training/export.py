@@ -100,6 +100,7 @@ def export(config: Config) -> None:
             "channels": config["network"]["autoencoder"]["latent_channels"],
             "downsampling": 4,
             "scale_factor": index["scale_factor"],
+            "decode_in_float32": True,
         },
         "conditioning": {
             "hu_prior": hu_prior(),

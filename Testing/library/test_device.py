@@ -56,8 +56,15 @@ def test_free_memory_of_the_cpu_is_between_nothing_and_all() -> None:
     assert 0 < free_memory(torch.device("cpu")) <= total_memory(torch.device("cpu")) == psutil.virtual_memory().total
 
 
-def test_the_cpu_computes_in_full_precision_and_cuda_in_half() -> None:
-    assert inference_dtype(torch.device("cpu")) is torch.float32
+@pytest.mark.parametrize(("has_tiles", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_cpu_computes_in_bfloat16_only_where_it_has_tiles_for_it(
+    has_tiles: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_tiles})
+    assert inference_dtype(torch.device("cpu")) is expected
+
+
+def test_cuda_computes_in_half_precision_and_apple_gpus_in_full() -> None:
     assert inference_dtype(torch.device("mps")) is torch.float32
     assert inference_dtype(torch.device("cuda")) is torch.float16
 
