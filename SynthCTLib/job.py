@@ -18,6 +18,7 @@ from SynthCTLib.resources import resource_path
 SCHEMA = 1
 DEFAULT_MODEL = "synthct-embedded-v1"
 SCHEMES = ("maisi", "totalsegmentator", "names")
+SOLVER_NAMES = ("euler", "euler-exact", "ab2", "ab3", "dpm2m", "ddpm")
 SEEDS = 2**32
 """Seeds are 0 … SEEDS − 1: what fits a spin box and every random generator."""
 # A step between the seeds of retries that no realistic ``count`` reaches, so that no two tries of a job share a seed.

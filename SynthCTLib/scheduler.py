@@ -15,6 +15,8 @@ and MONAI 1.6.1 never applies ``transform_scale``; neither enters r.
 ``euler-exact`` repeats the rounding of the reference: MONAI stores the times as float16 and truncates the *next* one to
 an integer when it takes a step, so that the sizes add up to about 1.01 and not 1. ``euler`` does without both.
 
+``ab2``, ``ab3`` and ``dpm2m`` (:mod:`multistep`) take larger steps for the same error.
+
 DDPM (arXiv 2006.11239): MONAI's ``DDPMScheduler``; ancestral sampling over all steps that the model was trained with.
 """
 
@@ -29,6 +31,7 @@ from monai.networks.schedulers.rectified_flow import timestep_transform
 
 from SynthCTLib.errors import InputError
 from SynthCTLib.findings import Finding
+from SynthCTLib.multistep import adams_bashforth, dpm_solver_2m
 
 Evaluate = Callable[[torch.Tensor, float], torch.Tensor]
 """The guided network: (noisy latent float32, time step 0-1000) → its prediction, float32, same shape and device."""
@@ -82,6 +85,17 @@ def euler(
     return _euler(evaluate, x, *rflow_timesteps(steps, x[0, 0].numel(), scheduler, exact=False))
 
 
+def _multistep(step: Callable[..., Iterator[torch.Tensor]], **more: int) -> Solver:
+    """A solver of :mod:`multistep` on times without rounding."""
+
+    def solve(
+        evaluate: Evaluate, x: torch.Tensor, steps: int, scheduler: Mapping[str, Any], generator: torch.Generator
+    ) -> Iterator[torch.Tensor]:
+        return step(evaluate, x, *rflow_timesteps(steps, x[0, 0].numel(), scheduler, exact=False), **more)
+
+    return solve
+
+
 def ddpm(
     evaluate: Evaluate, x: torch.Tensor, steps: int, scheduler: Mapping[str, Any], generator: torch.Generator
 ) -> Iterator[torch.Tensor]:
@@ -96,7 +110,14 @@ def ddpm(
         yield x.to(device)
 
 
-SOLVERS: dict[str, Solver] = {"euler-exact": euler_exact, "euler": euler, "ddpm": ddpm}
+SOLVERS: dict[str, Solver] = {
+    "euler-exact": euler_exact,
+    "euler": euler,
+    "ab2": _multistep(adams_bashforth, order=2),
+    "ab3": _multistep(adams_bashforth, order=3),
+    "dpm2m": _multistep(dpm_solver_2m),
+    "ddpm": ddpm,
+}
 
 
 def find_solver(name: str) -> Solver:
@@ -135,7 +156,7 @@ def _build(kind: type[_Scheduler], settings: Mapping[str, Any]) -> _Scheduler:
         return kind(**settings)
     except TypeError as error:
         raise InputError(
-            "The solver does not belong to this model; use ddpm for ddpm models, euler-exact or euler for rflow models."
+            "The solver does not belong to this model; use ddpm for ddpm models and the others for rflow models."
         ) from error
 
 

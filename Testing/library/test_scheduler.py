@@ -93,7 +93,7 @@ def test_an_impossible_number_of_steps_is_refused(solver: str, settings: dict, s
 
 
 def test_an_unknown_solver_is_answered_with_the_names_there_are() -> None:
-    with pytest.raises(InputError, match="euler-exact, euler, ddpm"):
+    with pytest.raises(InputError, match="euler-exact, euler, ab2, ab3, dpm2m, ddpm"):
         find_solver("heun")
 
 
