@@ -1,0 +1,64 @@
+"""One CT, from mask and noise to image: the engine against the reference's way (``reference.py``), in one run.
+
+    python -m benchmarks.end_to_end [--size 128 128 64] [--device cpu] [--steps 30] [--repeats 1]
+
+Each run has a process of its own; loading is not counted, memory is the peak of the process, weights included. The last
+line is JSON: ``ratio_equal_steps`` (baseline seconds / engine seconds, both with --steps of exact Euler),
+``ratio_default`` (against the engine's default solver and steps) and ``memory_ratio`` (engine / baseline).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+
+import numpy as np
+
+from benchmarks import engine, reference
+from benchmarks.full_size import MODEL, Measured, measure, tell
+from SynthCTLib.cards import load_card
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, nargs=3, default=(128, 128, 64))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--repeats", type=int, default=1)
+    options = parser.parse_args()
+    size, device = tuple(options.size), options.device
+    default = load_card(MODEL).defaults
+    runs: dict[str, list[Measured]] = {"baseline": [], "equal": [], "default": []}
+    for _ in range(options.repeats):
+        runs["baseline"].append(measure(reference.run, size, options.steps, device))
+        runs["equal"].append(measure(engine.run, size, options.steps, "euler-exact", device))
+        runs["default"].append(measure(engine.run, size, default["steps"], default["solver"], device))
+    for name, measured in runs.items():
+        seconds = [m.seconds for m in measured]
+        spread = f"{min(seconds):.1f}-{max(seconds):.1f}"
+        gpu = f", GPU {max(m.gpu_memory for m in measured) / 1e9:.2f} GB" if measured[0].gpu_memory else ""
+        print(f"{name:9} {statistics.median(seconds):8.1f} s ({spread}), {measured[0].memory / 1e9:.2f} GB{gpu}")
+    print("engine:", {k: v for k, v in runs["equal"][0].value.items() if k != "latent"})
+    baseline, equal = runs["baseline"][0], runs["equal"][0]
+    off = np.linalg.norm(equal.value["latent"] - baseline.value) / np.linalg.norm(baseline.value)
+
+    def seconds(name: str) -> float:
+        return statistics.median(m.seconds for m in runs[name])
+
+    memory = "gpu_memory" if baseline.gpu_memory else "memory"
+    tell(
+        {
+            "ratio_equal_steps": round(seconds("baseline") / seconds("equal"), 2),
+            "ratio_default": round(seconds("baseline") / seconds("default"), 2),
+            "memory_ratio": round(getattr(equal, memory) / getattr(baseline, memory), 3),
+            "latent_difference": round(float(off), 4),
+            "size": size,
+            "steps": options.steps,
+            "default": [default["solver"], default["steps"]],
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""SynthCT's engine on the same networks, mask and noise as the baseline in ``reference.py``."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from benchmarks.full_size import SPACING, Clock, fast, noise, random_mask, random_networks
+from SynthCTLib.conditioning import encode_mask
+from SynthCTLib.conditions import build_conditions
+from SynthCTLib.decoder import decode
+from SynthCTLib.device import inference_dtype
+from SynthCTLib.sampler import sample_latent
+
+
+def run(
+    size: tuple[int, ...], steps: int, solver: str, device_name: str, dtype_name: str = "", decode_budget: int = 0
+) -> tuple[float, dict[str, object]]:
+    """Seconds for one CT of ``size`` without loading; the latent, and seconds and tiles of the decoder."""
+    device = torch.device(device_name)
+    dtype = getattr(torch, dtype_name) if dtype_name else inference_dtype(device)
+    card, networks = random_networks(device, dtype)
+    fast(networks)
+    mask = torch.from_numpy(random_mask(size))[None]
+    clock = Clock(device)
+    latent = sample_latent(
+        networks,
+        encode_mask(mask),
+        build_conditions(card.conditioning, SPACING),
+        scheduler=card.scheduler,
+        seed=0,
+        steps=steps,
+        solver=solver,
+        noise=noise(size),
+    )
+    denoising = clock.look()
+    decoded = decode(networks.autoencoder, latent, 1.0, budget=decode_budget or None)
+    decoding = clock.look()
+    found: dict[str, object] = {"latent": latent.cpu().numpy().astype(np.float32), "decode": decoded.how()}
+    return denoising + decoding, found | {"denoise_seconds": denoising, "decode_seconds": decoding}

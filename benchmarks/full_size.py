@@ -1,0 +1,114 @@
+"""Networks in the released layout with random weights, a random mask, and how a run of them is measured."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from SynthCTLib.acceleration import accelerate
+from SynthCTLib.cards import ModelCard, load_card
+from SynthCTLib.networks import Networks, build_autoencoder, build_controlnet, build_unet
+
+MODEL = "nv-generate-ct-rflow"
+SPACING = (0.8, 0.8, 1.5)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds and peak resident memory (bytes) of a run, GPU memory where there is one, and what it returned."""
+
+    seconds: float
+    memory: int
+    gpu_memory: int
+    value: Any
+
+
+def random_networks(device: torch.device, dtype: torch.dtype, **autoencoder: object) -> tuple[ModelCard, Networks]:
+    """The released layout; the same weights at every call. What MONAI sets to zero gets values, so that it matters."""
+    card = load_card(MODEL)
+    torch.manual_seed(0)
+    parts: dict[str, nn.Module] = {
+        "autoencoder": build_autoencoder(card.networks["autoencoder"]["arguments"] | autoencoder),
+        "unet": build_unet(card.networks["unet"]["arguments"]),
+        "controlnet": build_controlnet(card.networks["controlnet"]["arguments"]),
+    }
+    with torch.no_grad():
+        for part in parts.values():
+            for parameter in part.parameters():
+                if not parameter.any():
+                    parameter.normal_(std=0.02)
+    ready = {name: part.requires_grad_(False).eval().to(device, dtype) for name, part in parts.items()}
+    return card, Networks(**ready, scale_factor=1.0)  # type: ignore[arg-type]
+
+
+def fast(networks: Networks) -> Networks:
+    """The same networks as the engine loads them."""
+    for part in (networks.autoencoder, networks.unet, networks.controlnet):
+        accelerate(part)
+    return networks
+
+
+def random_mask(size: tuple[int, ...]) -> np.ndarray:
+    """(X, Y, Z) uint8 label map: a body of blocks of labels."""
+    blocks = np.random.default_rng(0).integers(1, 120, [-(-n // 16) for n in size])
+    mask = np.kron(blocks, np.ones((16, 16, 16), int))[tuple(slice(n) for n in size)]
+    mask[:8], mask[-8:] = 0, 0
+    return mask.astype(np.uint8)
+
+
+def noise(size: tuple[int, ...]) -> torch.Tensor:
+    """(1, 4, X/4, Y/4, Z/4) starting point, the same at every call."""
+    return torch.randn((1, 4, *(n // 4 for n in size)), generator=torch.Generator().manual_seed(1))
+
+
+def measure(work: Callable[..., Any], *arguments: Any) -> Measured:
+    """Run ``work`` in a fresh process, so that its peak memory is its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(theirs, work, arguments))
+    process.start()
+    theirs.close()
+    try:
+        measured: Measured = ours.recv()
+    except EOFError:
+        raise SystemExit(f"{work.__name__} died; most likely memory ran out.") from None
+    finally:
+        process.join()
+    return measured
+
+
+def _child(pipe: Any, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    seconds, value = work(*arguments)
+    gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    pipe.send(Measured(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, gpu, value))
+
+
+class Clock:
+    """Seconds since the last look, after the device has finished."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.look()
+
+    def look(self) -> float:
+        """Seconds since the last call (or the start)."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        passed = now - getattr(self, "_last", now)
+        self._last = now
+        return passed
+
+
+def tell(result: dict[str, Any]) -> None:
+    """The last line: one JSON object."""
+    print(json.dumps(result))

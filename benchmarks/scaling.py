@@ -1,0 +1,39 @@
+"""Does the cost grow linearly with the voxels? Seconds of four sizes, and the exponent fitted to them.
+
+    python -m benchmarks.scaling [--device cpu] [--steps 2] [--depths 32 64 128 256] [--side 128]
+
+The last line is JSON: ``exponent`` of seconds ∝ voxels^exponent (1 is linear), of the whole, the denoiser and the
+decoder.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from benchmarks import engine
+from benchmarks.full_size import measure, tell
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--depths", type=int, nargs="+", default=(32, 64, 128, 256))
+    options = parser.parse_args()
+    rows = []
+    for depth in options.depths:
+        size = (options.side, options.side, depth)
+        run = measure(engine.run, size, options.steps, "euler", options.device)
+        rows.append((np.prod(size), run.seconds, run.value["denoise_seconds"], run.value["decode_seconds"]))
+        print(f"{size}: {run.seconds:.2f} s, {run.memory / 1e9:.2f} GB, {run.value['decode']}", flush=True)
+    voxels, *times = np.log(np.array(rows, float)).T
+    whole, denoise, decode = (round(float(np.polyfit(voxels, t, 1)[0]), 3) for t in times)
+    tell({"exponent": whole, "exponent_denoise": denoise, "exponent_decode": decode})
+
+
+if __name__ == "__main__":
+    main()
