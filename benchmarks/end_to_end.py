@@ -43,14 +43,14 @@ def main() -> None:
     baseline, equal = runs["baseline"][0], runs["equal"][0]
     off = np.linalg.norm(equal.value["latent"] - baseline.value) / np.linalg.norm(baseline.value)
 
-    def seconds(name: str) -> float:
+    def typical(name: str) -> float:
         return statistics.median(m.seconds for m in runs[name])
 
     memory = "gpu_memory" if baseline.gpu_memory else "memory"
     tell(
         {
-            "ratio_equal_steps": round(seconds("baseline") / seconds("equal"), 2),
-            "ratio_default": round(seconds("baseline") / seconds("default"), 2),
+            "ratio_equal_steps": round(typical("baseline") / typical("equal"), 2),
+            "ratio_default": round(typical("baseline") / typical("default"), 2),
             "memory_ratio": round(getattr(equal, memory) / getattr(baseline, memory), 3),
             "latent_difference": round(float(off), 4),
             "size": size,

@@ -19,6 +19,7 @@ from SynthCTLib.cards import load_card
 from SynthCTLib.conditioning import encode_mask
 from SynthCTLib.conditions import build_conditions
 from SynthCTLib.decoder import decode_latent
+from SynthCTLib.device import choose_device, device_and_dtype, inference_dtype
 from SynthCTLib.intensity import unit_to_hu
 from SynthCTLib.loading import load_networks
 from SynthCTLib.networks import Networks
@@ -80,8 +81,10 @@ def synthesize(
 
 def reconstruct(networks: Networks, card: Any, hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Real CT through encoder and decoder."""
+    device, dtype = device_and_dtype(networks.autoencoder)
+    unit = hu_to_unit(torch.from_numpy(hu.astype(np.float32))[None, None]).to(device, dtype)
     with torch.inference_mode():
-        mu, _ = networks.autoencoder.encode(hu_to_unit(torch.from_numpy(hu.astype(np.float32))[None, None]))
+        mu, _ = networks.autoencoder.encode(unit)
     return unit_to_hu(decode_latent(networks.autoencoder, mu, 1.0), card.intensity, mask)
 
 
@@ -110,7 +113,8 @@ def evaluate(config: Config) -> None:
     c = config["evaluate"]
     run = Path(config["run"])
     card = load_card(config["export"]["folder"])
-    networks = load_networks(card, ModelStore(), torch.device("cpu"), torch.float32)
+    device = choose_device("auto")
+    networks = load_networks(card, ModelStore(), device, inference_dtype(device))  # as users run it
     palette = measure_palette(Path(config["prepared"]))
     embed = SliceFeatures(c["slices"])
     features: dict[str, Features] = defaultdict(lambda: defaultdict(list))

@@ -1,0 +1,113 @@
+"""How many steps are enough? Every solver at several numbers of steps, on the embedded model and real masks.
+
+    python -m benchmarks.solvers --config training/configs/embedded.json [--cases 6] [--reference-steps 200]
+
+For each solver and number of steps: the distance of the latent from the solution with many steps of Euler's method from
+the same noise (root mean square, latents have unit variance), the mean absolute difference of the images in HU inside
+the body, and the Fréchet distance (2.5D features as in the stage *evaluate*) to the held-out real CTs. ``euler-exact``
+repeats the reference's rounding of times. Needs the prepared data of training. The last line is JSON: the table, and
+``cheapest``: the fewest evaluations whose Fréchet distance is no worse than that of 30 steps of Euler's method.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.full_size import tell
+from SynthCTLib.cards import load_card
+from SynthCTLib.conditioning import encode_mask
+from SynthCTLib.conditions import build_conditions
+from SynthCTLib.decoder import decode_latent
+from SynthCTLib.device import choose_device, inference_dtype
+from SynthCTLib.intensity import unit_to_hu
+from SynthCTLib.loading import load_networks
+from SynthCTLib.sampler import latent_shape, sample_latent
+from SynthCTLib.store import ModelStore
+from training.config import load_config
+from training.evaluate import distances, on_model_grid
+from training.features import SliceFeatures
+from training.prepare import read_cases
+
+SOLVERS = ("euler-exact", "euler", "ab2", "ab3", "dpm2m")
+STEPS = (4, 6, 8, 10, 15, 20, 30)
+YARDSTICK = ("euler", 30)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path("training/configs/embedded.json"))
+    parser.add_argument("--cases", type=int, default=6)
+    parser.add_argument("--reference-steps", type=int, default=200)
+    options = parser.parse_args()
+    config = load_config(options.config, [])
+    card, device = load_card(config["export"]["folder"]), choose_device("auto")
+    networks = load_networks(card, ModelStore(), device, inference_dtype(device))
+    embed = SliceFeatures(config["evaluate"]["slices"])
+    everyone = read_cases(config["prepared"], "val")
+    chosen = [everyone[round(i * (len(everyone) - 1) / (options.cases - 1))] for i in range(options.cases)]
+    features: dict[Any, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+    errors: dict[Any, list[tuple[float, float]]] = defaultdict(list)
+    for number, meta in enumerate(chosen):
+        real, mask, spacing = on_model_grid(config, meta)
+        channels = encode_mask(torch.from_numpy(mask)[None], card.conditioning["hu_prior"])
+        conditions = build_conditions(card.conditioning, [float(s) for s in spacing])
+        shape = latent_shape(networks, channels.shape)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(number))
+
+        def image(
+            solver: str, steps: int, start: torch.Tensor = noise, mask: np.ndarray = mask, inputs: Any = None
+        ) -> tuple[torch.Tensor, np.ndarray]:
+            channels, conditions = inputs
+            latent = sample_latent(
+                networks,
+                channels,
+                conditions,
+                scheduler=card.scheduler,
+                seed=0,
+                steps=steps,
+                solver=solver,
+                noise=start,
+            )
+            unit = decode_latent(networks.autoencoder, latent, networks.scale_factor)
+            return latent, unit_to_hu(unit, card.intensity, mask)
+
+        inputs = (channels, conditions)
+        truth, true_hu = image("euler", options.reference_steps, inputs=inputs)
+        body = mask > 0
+        volumes: dict[Any, np.ndarray] = {"real": real, "many": true_hu}
+        for solver in SOLVERS:
+            for steps in STEPS:
+                latent, hu = image(solver, steps, inputs=inputs)
+                off = float((latent - truth).square().mean().sqrt())
+                errors[solver, steps].append((off, float(np.abs(hu[body].astype(int) - true_hu[body]).mean())))
+                volumes[solver, steps] = hu
+        for key, hu in volumes.items():
+            for plane, values in embed(hu, tuple(spacing)).items():
+                features[key][plane].append(values)
+        print(f"{number + 1}/{len(chosen)} {meta['case_id']}", flush=True)
+    report(errors, features, options.reference_steps)
+
+
+def report(errors: dict[Any, list[tuple[float, float]]], features: Any, many: int) -> None:
+    """Table and JSON."""
+    frechet = {key: distances(features["real"], found)["frechet"] for key, found in features.items() if key != "real"}
+    rows = []
+    print(f"euler, {many} steps: Fréchet {frechet['many']:.2f}")
+    print(f"{'solver':12}{'steps':>6}{'latent RMS':>12}{'HU':>8}{'Fréchet':>9}")
+    for (solver, steps), found in errors.items():
+        latent, hu = np.mean(found, axis=0)
+        rows.append([solver, steps, round(float(latent), 4), round(float(hu), 2), round(frechet[solver, steps], 2)])
+        print(f"{solver:12}{steps:6}{latent:12.4f}{hu:8.2f}{frechet[solver, steps]:9.2f}")
+    good = [row for row in rows if row[4] <= frechet[YARDSTICK]]
+    tell({"rows": rows, "many": round(frechet["many"], 2), "cheapest": min(good, key=lambda row: row[1])})
+
+
+if __name__ == "__main__":
+    main()
