@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from SynthCTLib.cards import ModelCard, load_card
-from SynthCTLib.conditioning import encode_mask, without_tumors
+from SynthCTLib.conditioning import without_tumors
 from SynthCTLib.conditions import build_conditions
 from SynthCTLib.decoder import decode
 from SynthCTLib.device import choose_device, inference_dtype, memory_advice
+from SynthCTLib.embedding import embed_labels
 from SynthCTLib.errors import InputError
 from SynthCTLib.findings import Finding
 from SynthCTLib.geometry import resample_image, resample_labels
@@ -219,18 +220,22 @@ def _sample(engine: _Engine, seed: int) -> _Candidate:
     labels = prepared.labels.array
     prior = card.conditioning["hu_prior"]
     guidance = float(engine.settings["guidance"])
+
+    def embed(ids: np.ndarray) -> torch.Tensor:
+        return embed_labels(engine.networks.controlnet, torch.from_numpy(np.ascontiguousarray(ids)), prior)
+
     healthy = without_tumors(labels, load_vocabulary().replacements()) if guidance > 0 else None
     with engine.timings.measure("denoise"):
         latent = sample_latent(
             engine.networks,
-            _channels(labels, prior),
+            embed(labels),
             build_conditions(card.conditioning, prepared.labels.spacing, prepared.region),
             scheduler=card.scheduler,
             seed=seed,
             steps=int(engine.settings["steps"]),
             solver=engine.settings["solver"],
             guidance=guidance,
-            unconditional_channels=None if healthy is None else _channels(healthy, prior),
+            unconditional_embedding=None if healthy is None else embed(healthy),
             progress=progress,
         )
     with engine.timings.measure("decode"):
@@ -240,10 +245,6 @@ def _sample(engine: _Engine, seed: int) -> _Candidate:
         organs = check_organs(hu, labels, load_vocabulary())
     failed = [organ.group for organ in failed_groups(organs) if organ.group]
     return _Candidate(hu, organs, Attempt(seed, round(score(organs), 4), failed), decoded.how())
-
-
-def _channels(labels: np.ndarray, hu_prior: dict[str, float] | None) -> torch.Tensor:
-    return encode_mask(torch.from_numpy(np.ascontiguousarray(labels))[None], hu_prior)
 
 
 def _write(engine: _Engine, best: _Candidate, attempts: list[Attempt], work: Path, out: Path) -> SyntheticCt:

@@ -1,4 +1,4 @@
-"""Sampling a latent: noise + conditioning mask → latent, by ControlNet and U-Net along a solver's steps.
+"""Sampling a latent: noise + embedded mask → latent, by ControlNet and U-Net along a solver's steps.
 
 Guidance toward tumors, as in the public reference (NV-Generate-CTMR, ``run_controlnet_conditioned_image_dm``): a
 second, unconditional branch sees the mask without tumors and class label 0, and the prediction is
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from SynthCTLib.conditions import Conditions
-from SynthCTLib.denoiser import control_residuals, embed_mask, predict
+from SynthCTLib.denoiser import control_residuals, predict
 from SynthCTLib.device import device_and_dtype, memory_advice
 from SynthCTLib.errors import InputError
 from SynthCTLib.networks import Networks
@@ -38,7 +38,7 @@ class _Branch:
 
 def sample_latent(
     networks: Networks,
-    mask_channels: torch.Tensor,
+    embedding: torch.Tensor,
     conditions: Conditions,
     *,
     scheduler: Mapping[str, Any],
@@ -46,7 +46,7 @@ def sample_latent(
     steps: int,
     solver: str,
     guidance: float = 0.0,
-    unconditional_channels: torch.Tensor | None = None,
+    unconditional_embedding: torch.Tensor | None = None,
     noise: torch.Tensor | None = None,
     progress: Progress | None = None,
 ) -> torch.Tensor:
@@ -54,13 +54,13 @@ def sample_latent(
 
     Args:
         networks: in evaluation mode; their device and number format are used, while the latent stays float32.
-        mask_channels: (1, C, X, Y, Z) from ``encode_mask``, axes RAS, any device.
+        embedding: (1, width, x, y, z) from ``embed_labels``, on the latent's grid.
         conditions: spacing, modality and region of this image.
         scheduler: the card's scheduler settings.
         seed: drives all randomness, through a generator on the CPU; the same seed gives the same bits on the same
             machine, device and number of threads.
         steps, solver: see :mod:`SynthCTLib.scheduler`.
-        guidance: 0 for none; needs ``unconditional_channels``, the mask without tumors, otherwise.
+        guidance: 0 for none; otherwise needs ``unconditional_embedding``, that of the mask without tumors.
         noise: (1, channels, x, y, z) starting point in place of the one drawn from the seed.
         progress: told after each step (stage "denoise"); cancels between steps. On a GPU the work may lag behind the
             events by as much as the launch queue holds, since nothing waits for it.
@@ -72,57 +72,60 @@ def sample_latent(
     """
     progress = progress or Progress()
     solve = find_solver(solver)
-    shape = latent_shape(networks, mask_channels.shape)
+    shape = latent_shape(networks, embedding.shape)
     generator = _generator(seed)
     x = torch.randn(shape, generator=generator) if noise is None else noise
     if tuple(x.shape) != shape:
         raise InputError(f"The noise has the shape {tuple(x.shape)}; this mask and model need {shape}.")
     device, _ = device_and_dtype(networks.unet)
-    grid = "×".join(str(size) for size in mask_channels.shape[2:])
+    grid = "×".join(str(_down(networks) * size) for size in shape[2:])
     advice = f"Memory does not suffice for a grid of {grid} on '{device}'; use a smaller --size or --device cpu."
     with torch.inference_mode(), memory_advice(advice):
         progress.step(STAGE, 0, steps)
-        evaluate = _guided(networks, mask_channels, conditions, guidance, unconditional_channels)
+        evaluate = _guided(networks, embedding, conditions, guidance, unconditional_embedding)
         for step, latent in enumerate(solve(evaluate, x.to(device, torch.float32), steps, scheduler, generator), 1):
             x = latent
             progress.step(STAGE, step, steps)
     return x
 
 
-def latent_shape(networks: Networks, mask_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the latent for mask channels of shape (1, C, X, Y, Z).
+def latent_shape(networks: Networks, embedding_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the latent for an embedding of shape (1, width, x, y, z).
 
-    ControlNet halves the mask once per pair of blocks of its embedding, the U-Net the latent once per level below the
-    first; InputError if a side does not divide.
+    The U-Net halves the latent once per level below the first; InputError if a side does not divide.
     """
-    down = 2 ** (len(networks.controlnet.controlnet_cond_embedding.blocks) // 2)
-    multiple = down * 2 ** (len(networks.unet.down_blocks) - 1)
-    sides = mask_shape[2:]
+    multiple = 2 ** (len(networks.unet.down_blocks) - 1)
+    sides, down = embedding_shape[2:], _down(networks)
     if any(side % multiple or side == 0 for side in sides):
-        nearest = "×".join(str(max(1, round(side / multiple)) * multiple) for side in sides)
+        nearest = "×".join(str(max(1, round(side / multiple)) * multiple * down) for side in sides)
         raise InputError(
-            f"The grid {'×'.join(map(str, sides))} does not fit the model, whose sides are multiples of {multiple}; "
-            f"use --size {nearest}."
+            f"The grid {'×'.join(str(down * side) for side in sides)} does not fit the model, whose sides are "
+            f"multiples of {down * multiple}; use --size {nearest}."
         )
-    return (1, networks.unet.in_channels, *(side // down for side in sides))
+    return (1, networks.unet.in_channels, *sides)
+
+
+def _down(networks: Networks) -> int:
+    """How many voxels of the mask one of the latent covers: ControlNet halves it once per pair of embedding blocks."""
+    return int(2 ** (len(networks.controlnet.controlnet_cond_embedding.blocks) // 2))
 
 
 def _guided(
     networks: Networks,
-    mask_channels: torch.Tensor,
+    embedding: torch.Tensor,
     conditions: Conditions,
     guidance: float,
-    unconditional_channels: torch.Tensor | None,
+    unconditional_embedding: torch.Tensor | None,
 ) -> Evaluate:
-    """The network as a function of latent and time, guidance included; the masks are embedded here, once."""
+    """The network as a function of latent and time, guidance included."""
     if not (guidance >= 0 and math.isfinite(guidance)):
         raise InputError(f"The guidance {guidance} cannot be used; give 0 (none) or a positive number.")
-    conditional = _branch(networks, mask_channels, conditions)
+    conditional = _branch(networks, embedding, conditions)
     if guidance == 0:
         return lambda x, t: _predict(networks, conditional, x, t)
-    if unconditional_channels is None or unconditional_channels.shape != mask_channels.shape:
+    if unconditional_embedding is None or unconditional_embedding.shape != embedding.shape:
         raise InputError("Guidance needs the mask without tumors on the same grid; give it, or set the guidance to 0.")
-    unconditional = _branch(networks, unconditional_channels, conditions.unconditional())
+    unconditional = _branch(networks, unconditional_embedding, conditions.unconditional())
 
     def evaluate(x: torch.Tensor, t: float) -> torch.Tensor:
         without = _predict(networks, unconditional, x, t)
@@ -131,9 +134,9 @@ def _guided(
     return evaluate
 
 
-def _branch(networks: Networks, mask_channels: torch.Tensor, conditions: Conditions) -> _Branch:
+def _branch(networks: Networks, embedding: torch.Tensor, conditions: Conditions) -> _Branch:
     device, dtype = device_and_dtype(networks.controlnet)
-    return _Branch(embed_mask(networks.controlnet, mask_channels.to(device, dtype)), conditions.to(device, dtype))
+    return _Branch(embedding.to(device, dtype), conditions.to(device, dtype))
 
 
 def _predict(networks: Networks, branch: _Branch, x: torch.Tensor, t: float) -> torch.Tensor:

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from benchmarks.full_size import SPACING, Clock, fast, noise, random_mask, random_networks
-from SynthCTLib.conditioning import encode_mask
 from SynthCTLib.conditions import build_conditions
 from SynthCTLib.decoder import decode
 from SynthCTLib.device import inference_dtype
+from SynthCTLib.embedding import embed_labels
 from SynthCTLib.sampler import sample_latent
 
 
@@ -21,11 +21,11 @@ def run(
     dtype = getattr(torch, dtype_name) if dtype_name else inference_dtype(device)
     card, networks = random_networks(device, dtype)
     fast(networks)
-    mask = torch.from_numpy(random_mask(size))[None]
+    mask = torch.from_numpy(random_mask(size))
     clock = Clock(device)
     latent = sample_latent(
         networks,
-        encode_mask(mask),
+        embed_labels(networks.controlnet, mask),
         build_conditions(card.conditioning, SPACING),
         scheduler=card.scheduler,
         seed=0,

@@ -21,10 +21,10 @@ import torch
 
 from benchmarks.full_size import tell
 from SynthCTLib.cards import load_card
-from SynthCTLib.conditioning import encode_mask
 from SynthCTLib.conditions import build_conditions
 from SynthCTLib.decoder import decode_latent
 from SynthCTLib.device import choose_device, inference_dtype
+from SynthCTLib.embedding import embed_labels
 from SynthCTLib.intensity import unit_to_hu
 from SynthCTLib.loading import load_networks
 from SynthCTLib.sampler import latent_shape, sample_latent
@@ -56,18 +56,18 @@ def main() -> None:
     errors: dict[Any, list[tuple[float, float]]] = defaultdict(list)
     for number, meta in enumerate(chosen):
         real, mask, spacing = on_model_grid(config, meta)
-        channels = encode_mask(torch.from_numpy(mask)[None], card.conditioning["hu_prior"])
+        embedding = embed_labels(networks.controlnet, torch.from_numpy(mask), card.conditioning["hu_prior"])
         conditions = build_conditions(card.conditioning, [float(s) for s in spacing])
-        shape = latent_shape(networks, channels.shape)
+        shape = latent_shape(networks, embedding.shape)
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(number))
 
         def image(
             solver: str, steps: int, start: torch.Tensor = noise, mask: np.ndarray = mask, inputs: Any = None
         ) -> tuple[torch.Tensor, np.ndarray]:
-            channels, conditions = inputs
+            embedding, conditions = inputs
             latent = sample_latent(
                 networks,
-                channels,
+                embedding,
                 conditions,
                 scheduler=card.scheduler,
                 seed=0,
@@ -78,7 +78,7 @@ def main() -> None:
             unit = decode_latent(networks.autoencoder, latent, networks.scale_factor)
             return latent, unit_to_hu(unit, card.intensity, mask)
 
-        inputs = (channels, conditions)
+        inputs = (embedding, conditions)
         truth, true_hu = image("euler", options.reference_steps, inputs=inputs)
         body = mask > 0
         volumes: dict[Any, np.ndarray] = {"real": real, "many": true_hu}

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from SynthCTLib.cards import load_card
-from SynthCTLib.conditioning import encode_mask
 from SynthCTLib.conditions import build_conditions
 from SynthCTLib.decoder import decode_latent
 from SynthCTLib.device import choose_device, device_and_dtype, inference_dtype
+from SynthCTLib.embedding import embed_labels
 from SynthCTLib.intensity import unit_to_hu
 from SynthCTLib.loading import load_networks
 from SynthCTLib.networks import Networks
@@ -71,10 +71,16 @@ def synthesize(
     networks: Networks, card: Any, mask: np.ndarray, spacing: np.ndarray, seed: int, steps: int
 ) -> np.ndarray:
     """int16 HU generated from a mask with the engine's own functions."""
-    channels = encode_mask(torch.from_numpy(mask)[None], card.conditioning["hu_prior"])
+    embedding = embed_labels(networks.controlnet, torch.from_numpy(mask), card.conditioning["hu_prior"])
     conditions = build_conditions(card.conditioning, [float(s) for s in spacing])
     latent = sample_latent(
-        networks, channels, conditions, scheduler=card.scheduler, seed=seed, steps=steps, solver=card.defaults["solver"]
+        networks,
+        embedding,
+        conditions,
+        scheduler=card.scheduler,
+        seed=seed,
+        steps=steps,
+        solver=card.defaults["solver"],
     )
     return unit_to_hu(decode_latent(networks.autoencoder, latent, networks.scale_factor), card.intensity, mask)
 

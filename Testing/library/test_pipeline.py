@@ -159,7 +159,7 @@ def test_the_ct_carries_its_provenance_in_its_header(job: Job) -> None:
     assert str(job.out.parent) not in json.dumps(comment)
 
 
-@pytest.mark.parametrize("step", ["load_networks", "encode_mask", "prepare_mask", "resample_image"])
+@pytest.mark.parametrize("step", ["load_networks", "embed_labels", "prepare_mask", "resample_image"])
 def test_running_out_of_memory_anywhere_is_one_sentence_and_leaves_nothing(
     job: Job, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -10,6 +10,7 @@ import torch
 from monai.networks.schedulers import DDPMScheduler, RFlowScheduler
 
 from SynthCTLib.conditions import Conditions, build_conditions
+from SynthCTLib.denoiser import embed_mask
 from SynthCTLib.errors import Cancelled, InputError, ResourceError
 from SynthCTLib.networks import Networks
 from SynthCTLib.progress import Progress, ProgressEvent
@@ -48,10 +49,15 @@ def mask(seed: int = 1) -> torch.Tensor:
     return (torch.rand((1, 8, *GRID), generator=torch.Generator().manual_seed(seed)) > 0.5).float()
 
 
+@torch.no_grad()
+def embedded(channels: torch.Tensor, family: str = "rflow") -> torch.Tensor:
+    return embed_mask(NETWORKS[family].controlnet, channels)
+
+
 def sample(family: str = "rflow", channels: torch.Tensor | None = None, **changes: Any) -> torch.Tensor:
     arguments: dict[str, Any] = {
         "networks": NETWORKS[family],
-        "mask_channels": mask() if channels is None else channels,
+        "embedding": embedded(mask() if channels is None else channels, family),
         "conditions": CONDITIONS[family],
         "scheduler": SCHEDULERS[family],
         "seed": 5,
@@ -104,7 +110,7 @@ def test_the_latent_agrees_with_a_plain_loop_over_monai(family: str, guidance: f
     generator = torch.Generator().manual_seed(5)
     noise = torch.randn(LATENT, generator=generator)
     expected = plain_loop(NETWORKS[family], family, CONDITIONS[family], noise, guidance, generator)
-    ours = sample(family, guidance=guidance, unconditional_channels=mask(2))
+    ours = sample(family, guidance=guidance, unconditional_embedding=embedded(mask(2), family))
     assert ours.shape == LATENT
     assert ours.dtype == torch.float32
     assert (ours - expected).abs().max() < 1e-4
@@ -145,21 +151,8 @@ def test_mask_class_spacing_region_and_solver_all_matter() -> None:
 
 
 def test_guidance_of_one_is_the_conditional_branch() -> None:
-    guided = sample(guidance=1.0, unconditional_channels=mask(2))
+    guided = sample(guidance=1.0, unconditional_embedding=embedded(mask(2)))
     assert torch.allclose(guided, sample(), atol=1e-4)
-
-
-def test_masks_are_embedded_once_however_many_steps_there_are() -> None:
-    calls = []
-    embedding = NETWORKS["rflow"].controlnet.controlnet_cond_embedding
-    hook = embedding.register_forward_hook(lambda *_: calls.append(1))
-    try:
-        sample()
-        assert len(calls) == 1
-        sample(guidance=2.0, unconditional_channels=mask(2))
-        assert len(calls) == 3
-    finally:
-        hook.remove()
 
 
 def test_every_step_is_reported() -> None:
@@ -195,7 +188,7 @@ def test_a_grid_that_the_networks_cannot_halve_is_refused_with_one_that_fits() -
     ("changes", "sentence"),
     [
         ({"guidance": 2.0}, "mask without tumors"),
-        ({"guidance": 2.0, "unconditional_channels": torch.zeros(1, 8, 16, 16, 16)}, "same grid"),
+        ({"guidance": 2.0, "unconditional_embedding": torch.zeros(1, 8, 4, 4, 4)}, "same grid"),
         ({"guidance": -1.0}, "positive"),
         ({"guidance": float("nan")}, "positive"),
         ({"seed": -1}, "seed"),
@@ -215,6 +208,6 @@ def test_running_out_of_memory_is_answered_with_advice(monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried …")
 
-    monkeypatch.setattr(NETWORKS["rflow"].controlnet.controlnet_cond_embedding, "forward", fail)
+    monkeypatch.setattr(NETWORKS["rflow"].unet.out, "forward", fail)
     with pytest.raises(ResourceError, match="grid of 32×16×16 on 'cpu'; use a smaller --size"):
         sample()
