@@ -24,6 +24,7 @@ from SynthCTLib.findings import Finding
 from SynthCTLib.geometry import resample_image, resample_labels
 from SynthCTLib.intensity import unit_to_hu
 from SynthCTLib.job import Job
+from SynthCTLib.kept import Kept, files_key
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.loading import load_networks
 from SynthCTLib.mask import PreparedMask, prepare_mask
@@ -113,12 +114,14 @@ def generate(
     progress: Progress | None = None,
     store: ModelStore | None = None,
     on_finding: OnFinding | None = None,
+    kept: Kept | None = None,
 ) -> Result:
     """Make the CTs of a job and write ``job.out``, which appears complete or not at all.
 
     Args:
         progress: told of every step; may cancel. store: models other than in the default folder.
         on_finding: told of each finding as soon as it is known.
+        kept: given again with the next job, spares loading the same model again.
 
     Raises:
         SynthCTError: whatever kind fits, with one sentence; nothing has been written then.
@@ -135,7 +138,10 @@ def generate(
             prepared = prepare(job, card, progress, on_finding)
         with timings.measure("load"):
             progress.step("load", 0, 1)
-            networks = load_networks(card, store, device, inference_dtype(device))
+            dtype = inference_dtype(device)
+            networks = (kept or Kept()).get(
+                (files_key(card, store), device, dtype), lambda: load_networks(card, store, device, dtype)
+            )
             progress.step("load", 1, 1)
         engine = _Engine(job, card, store, device, networks, prepared, settings, progress, timings)
         folders = zip(result_folders(work, job.count), result_folders(job.out, job.count), strict=True)

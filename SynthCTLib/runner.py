@@ -15,6 +15,7 @@ from SynthCTLib import __version__
 from SynthCTLib.errors import Cancelled, ResourceError, SynthCTError
 from SynthCTLib.events import Emit, error_event, event, finding_event, internal_error_event, progress_event
 from SynthCTLib.job import Job, job_to_json
+from SynthCTLib.kept import Kept
 from SynthCTLib.progress import Progress
 
 if TYPE_CHECKING:
@@ -64,7 +65,11 @@ def _told(work: Callable[[], Any], emit: Emit, debug: bool) -> int:
 
 
 def run_generate(
-    job: Job, emit: Emit, cancelled: Callable[[], bool] | None = None, store: ModelStore | None = None
+    job: Job,
+    emit: Emit,
+    cancelled: Callable[[], bool] | None = None,
+    store: ModelStore | None = None,
+    kept: Kept | None = None,
 ) -> None:
     """Run ``generate``: events started, progress, finding, result. Raises what it raises."""
     job = job.with_seed()
@@ -72,7 +77,7 @@ def run_generate(
     from SynthCTLib.pipeline import generate  # here, so that "started" does not wait seconds for PyTorch
 
     progress = Progress(lambda step: emit(progress_event(step)), cancelled)
-    result = generate(job, progress, store, lambda finding: emit(finding_event(finding)))
+    result = generate(job, progress, store, lambda finding: emit(finding_event(finding)), kept)
     for ct in result.cts:
         if not ct.passed:
             text = f"Some organs in '{ct.folder}' are too dark or too bright; try another seed, or more retries."

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -42,7 +43,7 @@ def start() -> Iterator[Start]:
     """Starts a worker; whatever still runs at the end of the test is killed."""
     running: list[subprocess.Popen[str]] = []
 
-    def run(job: Path) -> subprocess.Popen[str]:
+    def run(job: Path | str) -> subprocess.Popen[str]:
         pipe = subprocess.PIPE
         process = subprocess.Popen(
             [sys.executable, "-m", "SynthCTLib.worker", str(job)],
@@ -155,6 +156,73 @@ def test_a_job_that_cannot_run_ends_with_an_error_event(
     assert (process.returncode, error["event"], error["kind"]) == (2, "error", "input")
     assert str(*changes.values()) in error["message"] and "Traceback" not in error["message"]
     assert names(tmp_path) == {"job.json", "Fälle neu"}
+
+
+def served(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """Events up to the one that ends a job."""
+    assert process.stdout is not None
+    events = []
+    for line in process.stdout:
+        events.append(json.loads(line))
+        if events[-1]["event"] in ("result", "error", "cancelled"):
+            return events
+    pytest.fail(f"the worker ended: {process.stderr and process.stderr.read()}")
+
+
+def order(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+def test_a_serving_worker_runs_job_after_job_and_loads_the_model_once(
+    job_file: Callable[..., Path], start: Start, tmp_path: Path
+) -> None:
+    worker = start("--serve")
+    loading = []
+    for name in ("one", "two"):
+        order(worker, f"run {job_file(out=str(tmp_path / name))}")
+        events = served(worker)
+        assert events[0]["event"] == "started" and events[-1]["event"] == "result"
+        report = json.loads((tmp_path / name / "report.json").read_text(encoding="utf-8"))
+        loading.append(report["timings"]["load"])
+    assert loading[1] < loading[0] / 5
+    one, two = (nib.load(tmp_path / name / "ct.nii.gz").get_fdata() for name in ("one", "two"))
+    assert (one == two).all()
+    order(worker, "quit")
+    assert worker.wait(20) == 0
+
+
+def test_what_fails_in_a_serving_worker_ends_the_job_and_not_the_worker(
+    job_file: Callable[..., Path], start: Start, tmp_path: Path
+) -> None:
+    worker = start("--serve")
+    order(worker, f"run {tmp_path / 'no such job.json'}")
+    assert served(worker)[-1]["event"] == "error"
+    order(worker, "dance")
+    assert "dance" in served(worker)[-1]["message"]
+    order(worker, f"run {job_file(steps=1000)}")
+    wait_for_sampling(worker)
+    order(worker, "cancel")
+    assert served(worker)[-1]["event"] == "cancelled"
+    order(worker, f"run {job_file(steps=1)}")
+    assert served(worker)[-1]["event"] == "result"
+
+
+@pytest.mark.parametrize("end", ["close", "terminate"])
+def test_a_serving_worker_ends_with_its_input_or_when_told_to(
+    end: str, job_file: Callable[..., Path], start: Start, tmp_path: Path
+) -> None:
+    worker = start("--serve")
+    order(worker, f"run {job_file(steps=1000)}")
+    order(worker, f"run {tmp_path / 'waits.json'}")
+    wait_for_sampling(worker)
+    assert worker.stdin is not None
+    worker.stdin.close() if end == "close" else worker.terminate()
+    assert served(worker)[-1]["event"] == "cancelled"
+    assert worker.wait(20) == 0
+    assert worker.stdout is not None and worker.stdout.read() == ""
+    assert names(tmp_path) == {"Fälle neu", "job.json"}
 
 
 def test_what_libraries_print_never_reaches_the_events() -> None:
