@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,10 +51,14 @@ class ModelCard:
     intended_use: list[str]
     excluded_use: list[str]
     path: Path
+    presets: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The card as it is in its file."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
+        if not self.presets:
+            del values["presets"]
+        return values
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ SCHEMA = 1
 DEFAULT_MODEL = "synthct-embedded-v1"
 SCHEMES = ("maisi", "totalsegmentator", "names")
 SOLVER_NAMES = ("euler", "euler-exact", "ab2", "ab3", "dpm2m", "ddpm")
+PRESETS = ("draft", "standard", "best")
 SEEDS = 2**32
 """Seeds are 0 … SEEDS − 1: what fits a spin box and every random generator."""
 # A step between the seeds of retries that no realistic ``count`` reaches, so that no two tries of a job share a seed.
@@ -40,6 +41,7 @@ class Job:
     ct: Path | None = None
     size: tuple[int, int, int] | None = None
     spacing: tuple[float, float, float] | None = None
+    preset: str | None = None
     steps: int | None = None
     solver: str | None = None
     guidance: float | None = None

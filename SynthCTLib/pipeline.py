@@ -190,9 +190,15 @@ def prepare(job: Job, card: ModelCard, progress: Progress, on_finding: OnFinding
 
 
 def resolve_settings(job: Job, card: ModelCard) -> dict[str, Any]:
-    """The sampling settings: those of the job, and the card's where the job leaves them open."""
+    """The sampling settings: those of the job, then those of its preset, then the card's defaults.
+
+    Raises InputError for a preset that the card does not have.
+    """
+    if job.preset is not None and job.preset not in card.presets:
+        raise InputError(f"The model {card.id} has no preset '{job.preset}'; give --steps and --solver instead.")
+    settings = card.defaults | card.presets.get(job.preset or "", {})
     names = ("steps", "solver", "guidance")
-    return {name: card.defaults[name] if getattr(job, name) is None else getattr(job, name) for name in names}
+    return {name: settings[name] if getattr(job, name) is None else getattr(job, name) for name in names}
 
 
 def tell(findings: Iterable[Finding], on_finding: OnFinding | None) -> None:

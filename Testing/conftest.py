@@ -37,6 +37,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         grid=GRID,
         latent={"channels": 4, "downsampling": 4, "scale_factor": 1.0},
         defaults={"steps": 2, "solver": "euler", "guidance": 0.0},
+        presets={
+            "draft": {"steps": 1, "solver": "euler"},
+            "standard": {"steps": 2, "solver": "euler"},
+            "best": {"steps": 3, "solver": "ab2"},
+        },
     )
     for seed, part in enumerate(files):
         save_file(random_state(card, part, seed), folder / f"{part}.safetensors", metadata={"format": "pt"})

@@ -10,7 +10,7 @@ from typing import Any
 from SynthCTLib.cases import Case, find_case, list_cases
 from SynthCTLib.errors import InputError
 from SynthCTLib.events import Emit, event, finding_event, progress_event
-from SynthCTLib.job import DEFAULT_MODEL, SCHEMES, SOLVER_NAMES, Job, job_from_json
+from SynthCTLib.job import DEFAULT_MODEL, PRESETS, SCHEMES, SOLVER_NAMES, Job, job_from_json
 from SynthCTLib.progress import Progress
 from SynthCTLib.runner import run_generate
 
@@ -21,6 +21,7 @@ def add_commands(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add both commands."""
     command = commands.add_parser("generate", parents=[common], help="make a CT from a segmentation")
     _add_mask_options(command)
+    command.add_argument("--preset", choices=PRESETS, help="steps and solver by name: quick, usual or careful")
     command.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: the model's)")
     command.add_argument("--solver", choices=SOLVER_NAMES, help="default: the model's")
     command.add_argument("--guidance", type=float, metavar="G", help="guidance toward tumors, 0 is off")

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from SynthCTLib import decoder, memory_plan, pipeline
+from SynthCTLib.cards import list_cards, load_card
 from SynthCTLib.errors import Cancelled, InputError, ResourceError
 from SynthCTLib.findings import Finding
 from SynthCTLib.job import RETRY_STRIDE, Job
 from SynthCTLib.organ_check import OrganResult
 from SynthCTLib.output import DISCLAIMER
-from SynthCTLib.pipeline import generate, prepare_only
+from SynthCTLib.pipeline import generate, prepare_only, resolve_settings
 from SynthCTLib.progress import Progress, ProgressEvent
 
 FILES = {"ct.nii.gz", "mask.nii.gz", "report.json", "preview.png"}
@@ -127,6 +128,34 @@ def test_several_cts_go_into_numbered_folders_with_seeds_that_follow(job: Job) -
     assert names(job.out / "001") == names(job.out / "002") == FILES
     assert [ct.seed for ct in result.cts] == [5, 6]
     assert [ct.folder for ct in result.cts] == [job.out / "001", job.out / "002"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"steps": 2, "solver": "euler"}),
+        ({"preset": "draft"}, {"steps": 1, "solver": "euler"}),
+        ({"preset": "best"}, {"steps": 3, "solver": "ab2"}),
+        ({"preset": "best", "steps": 4}, {"steps": 4, "solver": "ab2"}),
+    ],
+)
+def test_a_preset_names_steps_and_solver_and_what_is_given_beside_it_counts_more(
+    job: Job, changes: dict, expected: dict
+) -> None:
+    settings = resolve_settings(replace(job, **changes), load_card(job.model))
+    assert settings == expected | {"guidance": 0.0}
+
+
+def test_a_preset_that_a_model_does_not_have_is_refused(job: Job) -> None:
+    card = replace(load_card(job.model), presets={})
+    with pytest.raises(InputError, match="no preset 'draft'"):
+        resolve_settings(replace(job, preset="draft"), card)
+
+
+def test_standard_is_the_default_of_every_model_with_presets() -> None:
+    for card in list_cards():
+        if card.presets:
+            assert {key: card.defaults[key] for key in ("steps", "solver")} == card.presets["standard"]
 
 
 def test_the_report_says_what_was_made_from_what_with_what(job: Job) -> None:
