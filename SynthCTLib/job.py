@@ -45,6 +45,7 @@ class Job:
     steps: int | None = None
     solver: str | None = None
     guidance: float | None = None
+    temperature: float | None = None
     seed: int | None = None
     device: str = "auto"
     grid: str = "model"

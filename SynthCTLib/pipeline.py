@@ -196,8 +196,8 @@ def resolve_settings(job: Job, card: ModelCard) -> dict[str, Any]:
     """
     if job.preset is not None and job.preset not in card.presets:
         raise InputError(f"The model {card.id} has no preset '{job.preset}'; give --steps and --solver instead.")
-    settings = card.defaults | card.presets.get(job.preset or "", {})
-    names = ("steps", "solver", "guidance")
+    settings = {"temperature": 1.0} | card.defaults | card.presets.get(job.preset or "", {})
+    names = ("steps", "solver", "guidance", "temperature")
     return {name: settings[name] if getattr(job, name) is None else getattr(job, name) for name in names}
 
 
@@ -247,6 +247,7 @@ def _sample(engine: _Engine, seed: int) -> _Candidate:
             steps=int(engine.settings["steps"]),
             solver=engine.settings["solver"],
             guidance=guidance,
+            temperature=float(engine.settings["temperature"]),
             unconditional_embedding=None if healthy is None else embed(healthy),
             progress=progress,
         )

@@ -46,6 +46,7 @@ def sample_latent(
     steps: int,
     solver: str,
     guidance: float = 0.0,
+    temperature: float = 1.0,
     unconditional_embedding: torch.Tensor | None = None,
     noise: torch.Tensor | None = None,
     progress: Progress | None = None,
@@ -61,6 +62,8 @@ def sample_latent(
             machine, device and number of threads.
         steps, solver: see :mod:`SynthCTLib.scheduler`.
         guidance: 0 for none; otherwise needs ``unconditional_embedding``, that of the mask without tumors.
+        temperature: standard deviation of the starting noise. Below 1 the flow starts, and so ends, nearer to what is
+            most likely: smoother images, less variety. 1 is what the model was trained with.
         noise: (1, channels, x, y, z) starting point in place of the one drawn from the seed.
         progress: told after each step (stage "denoise"); cancels between steps. On a GPU the work may lag behind the
             events by as much as the launch queue holds, since nothing waits for it.
@@ -77,13 +80,17 @@ def sample_latent(
     x = torch.randn(shape, generator=generator) if noise is None else noise
     if tuple(x.shape) != shape:
         raise InputError(f"The noise has the shape {tuple(x.shape)}; this mask and model need {shape}.")
+    if not 0 <= temperature <= 2:
+        raise InputError(f"The temperature {temperature} cannot be used; give a number from 0 to 2.")
     device, _ = device_and_dtype(networks.unet)
     grid = "×".join(str(_down(networks) * size) for size in shape[2:])
     advice = f"Memory does not suffice for a grid of {grid} on '{device}'; use a smaller --size or --device cpu."
     with torch.inference_mode(), memory_advice(advice):
         progress.step(STAGE, 0, steps)
         evaluate = _guided(networks, embedding, conditions, guidance, unconditional_embedding)
-        for step, latent in enumerate(solve(evaluate, x.to(device, torch.float32), steps, scheduler, generator), 1):
+        for step, latent in enumerate(
+            solve(evaluate, temperature * x.to(device, torch.float32), steps, scheduler, generator), 1
+        ):
             x = latent
             progress.step(STAGE, step, steps)
     return x

@@ -81,6 +81,7 @@ def synthesize(
         seed=seed,
         steps=steps,
         solver=card.defaults["solver"],
+        temperature=card.defaults.get("temperature", 1.0),
     )
     return unit_to_hu(decode_latent(networks.autoencoder, latent, networks.scale_factor), card.intensity, mask)
 

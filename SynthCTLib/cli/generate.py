@@ -25,6 +25,7 @@ def add_commands(commands: Commands, common: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: the model's)")
     command.add_argument("--solver", choices=SOLVER_NAMES, help="default: the model's")
     command.add_argument("--guidance", type=float, metavar="G", help="guidance toward tumors, 0 is off")
+    command.add_argument("--temperature", type=float, metavar="T", help="below 1: smoother, less varied; 1: as trained")
     command.add_argument("--seed", type=int, metavar="N", help="same seed, same CT (default: at random, reported)")
     command.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps")
     command.add_argument(

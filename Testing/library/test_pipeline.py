@@ -143,7 +143,7 @@ def test_a_preset_names_steps_and_solver_and_what_is_given_beside_it_counts_more
     job: Job, changes: dict, expected: dict
 ) -> None:
     settings = resolve_settings(replace(job, **changes), load_card(job.model))
-    assert settings == expected | {"guidance": 0.0}
+    assert settings == expected | {"guidance": 0.0, "temperature": 1.0}
 
 
 def test_a_preset_that_a_model_does_not_have_is_refused(job: Job) -> None:
@@ -164,7 +164,7 @@ def test_the_report_says_what_was_made_from_what_with_what(job: Job) -> None:
     assert report["disclaimer"] == DISCLAIMER and DISCLAIMER in report["summary"][0]
     assert report["model"]["id"] == "tiny"
     assert set(report["model"]["sha256"]) == {"autoencoder", "unet", "controlnet"}
-    assert report["settings"] == {"steps": 1, "solver": "euler", "guidance": 0.0}
+    assert report["settings"] == {"steps": 1, "solver": "euler", "guidance": 0.0, "temperature": 1.0}
     assert report["device"]["device"] == "cpu"
     assert report["result"]["shape"] == [16, 16, 16] and report["result"]["orientation"] == "RAS"
     assert {"prepare", "load", "denoise", "decode", "total"} <= set(report["timings"])

@@ -137,6 +137,11 @@ def test_given_noise_replaces_the_noise_of_the_seed() -> None:
     assert torch.equal(sample(noise=noise, seed=99), sample(seed=5))
 
 
+def test_the_temperature_scales_the_starting_noise() -> None:
+    noise = torch.randn(LATENT, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(sample(temperature=0.5), sample(noise=noise * 0.5))
+
+
 def test_mask_class_spacing_region_and_solver_all_matter() -> None:
     def differs(a: torch.Tensor, b: torch.Tensor) -> bool:
         return not torch.allclose(a, b, atol=1e-3)
@@ -191,6 +196,8 @@ def test_a_grid_that_the_networks_cannot_halve_is_refused_with_one_that_fits() -
         ({"guidance": 2.0, "unconditional_embedding": torch.zeros(1, 8, 4, 4, 4)}, "same grid"),
         ({"guidance": -1.0}, "positive"),
         ({"guidance": float("nan")}, "positive"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**63}, "seed"),
         ({"noise": torch.zeros(1, 4, 4, 4, 4)}, "noise"),

@@ -70,13 +70,13 @@ def test_every_option_of_generate_reaches_the_job(
     options = {
         "region": "chest", "labels": str(label_map), "ct": str(phantom), "size": "128x128x96", "spacing": "3×3×4.5",
         "steps": "12", "solver": "euler-exact", "guidance": "2.5", "seed": "9", "device": "cuda:1", "grid": "input",
-        "retries": "3", "count": "4", "preset": "best",
+        "retries": "3", "count": "4", "preset": "best", "temperature": "0.8",
     }  # fmt: skip
     assert main([*arguments, *(text for key, value in options.items() for text in (f"--{key}", value))]) == 0
     (job,) = jobs
     assert (job.size, job.spacing) == ((128, 128, 96), (3.0, 3.0, 4.5))
     assert (job.steps, job.solver, job.guidance, job.seed) == (12, "euler-exact", 2.5, 9)
-    assert job.preset == "best"
+    assert (job.preset, job.temperature) == ("best", 0.8)
     assert (job.device, job.grid, job.retries, job.count) == ("cuda:1", "input", 3, 4)
     assert (job.region, job.label_map(), job.ct) == ("chest", label_map, phantom)
 
