@@ -1,9 +1,10 @@
 """One evaluation of the denoiser: ControlNet + U-Net, with all that does not depend on the step computed once.
 
 The networks are MONAI's (``ControlNetMaisi``, ``DiffusionModelUNetMaisi``); only the order of calls is ours: the
-conditioning embedding is computed in :func:`embed_mask` and reused, and residuals are added out of place, so that both
-networks can be trained together. MONAI adds them in place, which also changes the input of the middle block, because
-the last skip tensor *is* that input; this aliasing is kept, since weights were trained with it.
+conditioning embedding is an input (from ``embedding.embed_labels``, or with gradients from :func:`embed_mask`), and
+residuals are added out of place, so that both networks can be trained together. MONAI adds them in place, which also
+changes the input of the middle block, because the last skip tensor *is* that input; this aliasing is kept, since
+weights were trained with it.
 """
 
 from __future__ import annotations

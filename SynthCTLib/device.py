@@ -44,8 +44,8 @@ def inference_dtype(device: torch.device) -> torch.dtype:
     """
     if device.type == "cuda":
         return torch.float16
-    if device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False):
-        return torch.bfloat16
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # older PyTorch cannot say what the CPU has
+        return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16", False) else torch.float32
     return torch.float32
 
 

@@ -18,8 +18,11 @@ from torch import nn
 from SynthCTLib.autoencoder_layers import Box, Convolve, Layer, SameSize, Size, State
 from SynthCTLib.conditioning import encode_mask
 from SynthCTLib.device import device_and_dtype, memory_advice
+from SynthCTLib.errors import InputError
+from SynthCTLib.progress import Progress
 from SynthCTLib.seamless import Cut, run_seamless
 
+STAGE = "embed"
 TILE = 128
 """Longest side of a tile, in voxels of the label map."""
 
@@ -82,7 +85,10 @@ def embedding_layers(controlnet: ControlNetMaisi, hu_prior: Mapping[str, float] 
 
 
 def embed_labels(
-    controlnet: ControlNetMaisi, labels: torch.Tensor, hu_prior: Mapping[str, float] | None = None
+    controlnet: ControlNetMaisi,
+    labels: torch.Tensor,
+    hu_prior: Mapping[str, float] | None = None,
+    progress: Progress | None = None,
 ) -> torch.Tensor:
     """The conditioning embedding of a label map.
 
@@ -90,15 +96,23 @@ def embed_labels(
         controlnet: in evaluation mode; its device and number format are used.
         labels: (X, Y, Z) integer, MAISI ids, axes RAS, any device.
         hu_prior: as for :func:`encode_mask`; from the model card.
+        progress: told after each tile (stage "embed"); cancels between tiles.
 
     Returns:
         (1, width, X/4, Y/4, Z/4) for ControlNet's usual two halvings.
 
-    Raises ResourceError if memory runs out.
+    Raises InputError for a side that cannot be halved as often as the network does, ResourceError if memory runs out,
+    Cancelled.
     """
+    progress = progress or Progress()
     device, _ = device_and_dtype(controlnet)
     grid = "×".join(str(n) for n in labels.shape)
     advice = f"Memory does not suffice for a grid of {grid} on '{device}'; use a smaller --size or --device cpu."
+    layers = embedding_layers(controlnet, hu_prior)
+    down = 2 ** sum(isinstance(layer, Halve) for layer in layers)
+    if any(n % down or n == 0 for n in labels.shape):
+        raise InputError(f"The grid {grid} does not fit the model, whose sides are multiples of {down}; use --size.")
     cut = Cut(tuple(-(-n // TILE) for n in labels.shape))
     with memory_advice(advice):
-        return run_seamless(embedding_layers(controlnet, hu_prior), labels[None, None], cut)
+        progress.step(STAGE, 0, cut.number)
+        return run_seamless(layers, labels[None, None], cut, (), lambda done, of: progress.step(STAGE, done, of))

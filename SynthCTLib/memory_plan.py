@@ -2,11 +2,12 @@
 
 Predicted peak, in bytes, of a sweep from kept features s to features g:
 
-    peak = S(s) + K·S(g) + max over the layers of one tile (in + copy + out + skip),
+    peak = S(s) + K·S(g) + max over the layers of one tile (in + copy + out).
 
-S: features of the whole volume (main and skip; in S(g) without those that lie in memory of s), K: 1 if g is kept.
-``copy`` is a padded or converted copy of the input, where a layer makes one. A single tile is the whole volume, so that
-S is 0. Weights are left out; they are in memory anyway.
+All terms count the features and what waits to be added to them (main and skip). S: of the whole volume; in S(g) without
+those that lie in memory of s; K: 1 if g is kept. ``copy``: a padded or converted copy of the input, where a layer makes
+one. A single tile is the whole volume; S is 0 then, and counting the skip on both sides of a layer covers the input
+that a sweep holds. Weights are left out: they are in memory anyway.
 """
 
 from __future__ import annotations
@@ -29,10 +30,16 @@ from SynthCTLib.autoencoder_layers import (
     Size,
     TransposedConvolve,
 )
-from SynthCTLib.seamless import Cut, barriers, borrows, sizes_along
+from SynthCTLib.seamless import Cut, barriers, borrows, boxes_along, sizes_along
 
 SIDES = (96, 64, 48, 32, 24, 16, 12, 8)
 """Longest sides of tiles that are tried, in voxels of the coarsest grid."""
+
+HARDLY_MORE = 1.05
+"""Work beside the least that is worth a smaller peak."""
+
+SMALL = 10**9
+"""Bytes below which a volume is not cut at all if it fits."""
 
 POINTWISE_WORK = 60
 """Multiplications per value that a layer without a kernel is worth: it waits for memory instead."""
@@ -109,9 +116,7 @@ class Costs:
 
     def sweep(self, start: int, goal: int) -> Sweep:
         """From one place in the chain to a later one."""
-        boxes: list[Box] = [middle_box(self.sizes[goal], self.cut)]
-        for i in range(goal - 1, start - 1, -1):
-            boxes.insert(0, self.layers[i].needs(boxes[0], self.sizes[i]))
+        boxes = boxes_along(self.layers, self.sizes, start, goal, middle_box(self.sizes[goal], self.cut))
         spans = [tuple(b - a for a, b in box) for box in boxes]
         tile, work = self.features[start].bytes(spans[0]), 0
         for i, inside, outside in zip(range(start, goal), spans, spans[1:], strict=False):
@@ -122,14 +127,21 @@ class Costs:
 
 
 def make_plan(layers: Sequence[Layer], size: Size, channels: int, dtype: torch.dtype, budget: int) -> Plan:
-    """The plan with the least work whose peak is at most ``budget`` bytes; the smallest peak of all if none fits."""
+    """A plan whose peak is at most ``budget`` bytes: the smallest peak that costs hardly more than the least work.
+
+    If none fits, the one with the smallest peak of all.
+    """
     whole = plan_for_cut(layers, size, channels, dtype, Cut((1, 1, 1)), budget)
-    if whole.peak <= budget:
+    if whole.peak <= min(budget, SMALL):
         return whole
-    cuts = [Cut(tuple(-(-n // side) for n in size)) for side in SIDES if side < max(size)]
+    coarsest = tuple(min(axis) for axis in zip(*sizes_along(layers, size), strict=True))
+    cuts = [Cut(tuple(-(-n // side) for n in coarsest)) for side in SIDES if side < max(coarsest)]
     plans = [whole, *(plan_for_cut(layers, size, channels, dtype, cut, budget) for cut in cuts)]
     fitting = [plan for plan in plans if plan.peak <= budget]
-    return min(fitting, key=lambda plan: plan.work) if fitting else min(plans, key=lambda plan: plan.peak)
+    least = min((plan.work for plan in fitting), default=0)
+    return min(
+        [plan for plan in fitting if plan.work <= HARDLY_MORE * least] or plans, key=lambda plan: (plan.peak, plan.work)
+    )
 
 
 def plan_for_cut(layers: Sequence[Layer], size: Size, channels: int, dtype: torch.dtype, cut: Cut, budget: int) -> Plan:

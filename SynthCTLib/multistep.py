@@ -22,7 +22,8 @@ def adams_bashforth(
     The polynomial through the last ``order`` velocities is integrated over the step.
 
     Args:
-        evaluate: (x, time 0-1000) → velocity.
+        evaluate: (x, time 0-1000) → velocity, of the shape of x.
+        x: (1, channels, x, y, z) noise.
         times: times 0-1000 at which steps begin; sizes: their lengths as shares of 1.
     """
     past: list[tuple[float, torch.Tensor]] = []
@@ -58,7 +59,8 @@ def dpm_solver_2m(
     """DPM-Solver++(2M) (Lu et al., arXiv 2211.01095, algorithm 2) with α = 1 − t, σ = t, λ = log(α/σ).
 
     It extrapolates the predicted image x0 = x + t·v and is exact in the part of the equation that is linear in x. The
-    steps that begin at t = 1 or end at t = 0, where λ is infinite, are of first order.
+    first two steps, and the last, which touch t = 1 and t = 0, where λ is infinite, are of first order. Arguments as
+    for :func:`adams_bashforth`.
     """
     previous: tuple[float, torch.Tensor] | None = None
     for time, size in zip(times, sizes, strict=True):

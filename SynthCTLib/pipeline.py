@@ -1,6 +1,6 @@
 """From a segmentation to a synthetic CT: the whole way of the data, top to bottom.
 
-mask file → prepared mask (model grid, MAISI ids) → channels → latent → image → HU → organ check → files
+mask file → prepared mask (model grid, MAISI ids) → embedded mask → latent → image → HU → organ check → files
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from SynthCTLib.store import ModelStore
 OnFinding = Callable[[Finding], None]
 
 OUT_OF_MEMORY = "Memory does not suffice; use a smaller --size, close other programs or choose --device cpu."
-"""Where no step has better advice: reading, loading the model, encoding the mask, writing."""
+"""Where no step has better advice: reading, loading the model, embedding the mask, writing."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,8 @@ class _Engine:
     settings: dict[str, Any]
     progress: Progress
     timings: Timings
+    embedding: torch.Tensor
+    healthy_embedding: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,9 @@ def generate(
                 (files_key(card, store), device, dtype), lambda: load_networks(card, store, device, dtype)
             )
             progress.step("load", 1, 1)
-        engine = _Engine(job, card, store, device, networks, prepared, settings, progress, timings)
+        with timings.measure("embed"):
+            embeddings = _embed(networks, card, prepared.labels.array, settings["guidance"], progress)
+        engine = _Engine(job, card, store, device, networks, prepared, settings, progress, timings, *embeddings)
         folders = zip(result_folders(work, job.count), result_folders(job.out, job.count), strict=True)
         cts = [_make_ct(engine, number, *pair) for number, pair in enumerate(folders)]
     return Result(cts)
@@ -197,6 +201,9 @@ def resolve_settings(job: Job, card: ModelCard) -> dict[str, Any]:
     if job.preset is not None and job.preset not in card.presets:
         raise InputError(f"The model {card.id} has no preset '{job.preset}'; give --steps and --solver instead.")
     settings = {"temperature": 1.0} | card.defaults | card.presets.get(job.preset or "", {})
+    temperature = job.temperature
+    if temperature is not None and not 0 <= temperature <= 2:
+        raise InputError(f"The temperature {temperature} cannot be used; give a number from 0 to 2.")
     names = ("steps", "solver", "guidance", "temperature")
     return {name: settings[name] if getattr(job, name) is None else getattr(job, name) for name in names}
 
@@ -206,6 +213,19 @@ def tell(findings: Iterable[Finding], on_finding: OnFinding | None) -> None:
     if on_finding is not None:
         for finding in findings:
             on_finding(finding)
+
+
+def _embed(
+    networks: Networks, card: ModelCard, labels: np.ndarray, guidance: float, progress: Progress
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The mask's embedding, and for guidance that of the mask without tumors: the same for every CT of a job."""
+    prior = card.conditioning["hu_prior"]
+
+    def embed(ids: np.ndarray) -> torch.Tensor:
+        return embed_labels(networks.controlnet, torch.from_numpy(np.ascontiguousarray(ids)), prior, progress)
+
+    healthy = without_tumors(labels, load_vocabulary().replacements()) if guidance > 0 else None
+    return embed(labels), None if healthy is None else embed(healthy)
 
 
 def _make_ct(engine: _Engine, number: int, work: Path, out: Path) -> SyntheticCt:
@@ -227,28 +247,21 @@ def _make_ct(engine: _Engine, number: int, work: Path, out: Path) -> SyntheticCt
 
 
 def _sample(engine: _Engine, seed: int) -> _Candidate:
-    """One CT: mask → channels → latent → image → HU, and its organ check."""
+    """One CT: embedded mask → latent → image → HU, and its organ check."""
     prepared, card, progress = engine.prepared, engine.card, engine.progress
     labels = prepared.labels.array
-    prior = card.conditioning["hu_prior"]
-    guidance = float(engine.settings["guidance"])
-
-    def embed(ids: np.ndarray) -> torch.Tensor:
-        return embed_labels(engine.networks.controlnet, torch.from_numpy(np.ascontiguousarray(ids)), prior)
-
-    healthy = without_tumors(labels, load_vocabulary().replacements()) if guidance > 0 else None
     with engine.timings.measure("denoise"):
         latent = sample_latent(
             engine.networks,
-            embed(labels),
+            engine.embedding,
             build_conditions(card.conditioning, prepared.labels.spacing, prepared.region),
             scheduler=card.scheduler,
             seed=seed,
             steps=int(engine.settings["steps"]),
             solver=engine.settings["solver"],
-            guidance=guidance,
+            guidance=float(engine.settings["guidance"]),
             temperature=float(engine.settings["temperature"]),
-            unconditional_embedding=None if healthy is None else embed(healthy),
+            unconditional_embedding=engine.healthy_embedding,
             progress=progress,
         )
     with engine.timings.measure("decode"):

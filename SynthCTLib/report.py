@@ -16,6 +16,7 @@ import torch
 
 from SynthCTLib import __version__
 from SynthCTLib.cards import ModelCard
+from SynthCTLib.device import inference_dtype
 from SynthCTLib.job import Job, job_to_json
 from SynthCTLib.mask import PreparedMask
 from SynthCTLib.organ_check import OrganResult
@@ -246,6 +247,11 @@ def grid_json(volume: Volume) -> dict[str, Any]:
 
 
 def device_json(device: torch.device) -> dict[str, Any]:
-    """Name of the device, and its model where it is a GPU."""
+    """Name of the device, its model where it is a GPU, and the precision of the denoiser: with it goes the rounding."""
     model = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return {"device": str(device), "model": model, "threads": torch.get_num_threads()}
+    return {
+        "device": str(device),
+        "model": model,
+        "threads": torch.get_num_threads(),
+        "precision": str(inference_dtype(device)).removeprefix("torch."),
+    }

@@ -10,8 +10,10 @@ decides. With a single tile everything is kept and nothing is copied.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise, product
+from math import prod
 
 import torch
 
@@ -20,8 +22,11 @@ from SynthCTLib.autoencoder_layers import Box, Convolve, Fork, Join, Layer, Norm
 Statistics = dict[int, tuple[torch.Tensor, torch.Tensor]]
 """Mean and variance per channel, float32, by the number of the layer that normalizes with them."""
 
-VALUES = 1 << 22
-"""How many values are squared and summed at once in float32 (16 MB); the sums of these pieces are float64."""
+VALUES = {"cpu": 1 << 22, "mps": 1 << 22, "cuda": 1 << 27}
+"""How many values are summed at once in float32, by device; the sums of these pieces are float64.
+
+16 MB stay in a CPU's cache; on a GPU small pieces would cost more to launch than to compute.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Cut:
     @property
     def number(self) -> int:
         """How many tiles there are."""
-        return int(torch.tensor(self.counts).prod())
+        return prod(self.counts)
 
 
 def sizes_along(layers: Sequence[Layer], size: Size) -> list[Size]:
@@ -90,8 +95,8 @@ def run_seamless(
     """The chain's output for a whole volume.
 
     Args:
-        layers: of one device and number format.
-        x: (1, C, x, y, z) on that device, in that format.
+        layers: of one device. With CUDA, float32 layers compute in float32, not in TF32.
+        x: (1, C, x, y, z) as the first layer takes it; kept unchanged.
         cut: into which tiles.
         kept: places (see :func:`barriers`) whose features are stored, so that later sweeps start there.
         after_tile: told (tiles done, tiles in all) over all sweeps; may raise to stop.
@@ -99,6 +104,30 @@ def run_seamless(
     Returns:
         (1, C', x', y', z'), in the number format of the last layer. It equals what one tile gives but for rounding.
     """
+    with _without_tf32(x.device):
+        return _run(layers, x, cut, kept, after_tile)
+
+
+@contextmanager
+def _without_tf32(device: torch.device) -> Iterator[None]:
+    """TF32 has the 10 bits of half precision: too few where float32 was chosen on purpose."""
+    allowed = torch.backends.cudnn.allow_tf32
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        if device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = allowed
+
+
+def _run(
+    layers: list[Layer],
+    x: torch.Tensor,
+    cut: Cut,
+    kept: Collection[int],
+    after_tile: Callable[[int, int], None],
+) -> torch.Tensor:
     sizes = sizes_along(layers, tuple(x.shape[2:]))
     places = barriers(layers)
     goals = [*places, len(layers)]
@@ -130,17 +159,22 @@ def run_seamless(
     return source.main
 
 
+def boxes_along(layers: Sequence[Layer], sizes: Sequence[Size], start: int, goal: int, box: Box) -> list[Box]:
+    """What ``box`` in front of layer ``goal`` needs: boxes in front of layers ``start`` … ``goal``, itself last."""
+    boxes = [box]
+    for i in range(goal - 1, start - 1, -1):
+        boxes.append(layers[i].needs(boxes[-1], sizes[i]))
+    return boxes[::-1]
+
+
 def _compute(
     layers: list[Layer], sizes: list[Size], statistics: Statistics, source: State, start: int, goal: int, box: Box
 ) -> State:
     """Features in front of layer ``goal`` in ``box``, from those in front of layer ``start``."""
-    boxes = [box]
-    for i in range(goal - 1, start - 1, -1):
-        boxes.append(layers[i].needs(boxes[-1], sizes[i]))
-    whole = tuple((0, n) for n in sizes[start])
-    state = source.crop(whole, boxes.pop())
-    for i in range(start, goal):
-        layer, target = layers[i], boxes.pop()
+    first, *targets = boxes_along(layers, sizes, start, goal, box)
+    state = source.crop(tuple((0, n) for n in sizes[start]), first)
+    for i, target in zip(range(start, goal), targets, strict=True):
+        layer = layers[i]
         state = (
             layer.normalized(state, *statistics[i])
             if isinstance(layer, Normalize)
@@ -159,7 +193,7 @@ class Store:
         self._borrowed_skip = False
 
     def borrow(self, source: State, what: str) -> None:
-        """Use memory of features that are stored already, as :func:`borrows` says."""
+        """Use memory of features that are stored already, as :func:`borrows` says; "main" overwrites them."""
         if what == "skip":
             self._skip, self._borrowed_skip = source.main, True
         if what == "main":
@@ -199,13 +233,13 @@ class Moments:
 
     def add(self, x: torch.Tensor) -> None:
         """Add a tile (1, C, x, y, z). Float32 within pieces, float64 across them: exact enough for any volume."""
-        rows = x.permute(0, 2, 3, 4, 1).reshape(-1, x.shape[1])
         self._device = x.device
-        for piece in rows.split(max(1, VALUES // x.shape[1])):
-            values = piece.float()
+        plane = x[0, :, 0].numel()
+        for slab in x.split(max(1, VALUES[x.device.type] // plane), dim=2):
+            values = slab.permute(0, 2, 3, 4, 1).reshape(-1, x.shape[1]).float()
             mean = values.mean(0)
             squares = (values - mean).square_().sum(0)
-            self._merge(len(piece), mean, squares)
+            self._merge(len(values), mean, squares)
 
     def _merge(self, count: int, mean: torch.Tensor, squares: torch.Tensor) -> None:
         if self._device.type == "mps":  # has no float64

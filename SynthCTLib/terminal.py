@@ -19,6 +19,7 @@ STAGES = {
     "prepare": "Preparing the mask",
     "load": "Loading the model",
     "image": "CT",
+    "embed": "Reading the mask",
     "denoise": "Sampling",
     "decode": "Decoding",
     "write": "Writing",

@@ -11,13 +11,15 @@ is killed leaves at most a hidden working folder, which the next run removes.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -35,13 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("job", type=Path, nargs="?", help="job file, see Resources/schemas/job.schema.json")
     what.add_argument("--serve", action="store_true", help="run jobs named on standard input")
     options = parser.parse_args(arguments)
-    path: Path = options.job
     emit = event_writer(take_stdout())
+    if options.serve:
+        return serve(sys.stdin, emit)
+    path: Path = options.job
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    if options.serve:
-        return serve(sys.stdin, emit, stop)
 
     def work() -> None:
         job = read_job(path)
@@ -51,55 +53,87 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded(work, emit)
 
 
+LAST_EVENTS = ("result", "error", "cancelled")
+"""With one of these a job ends."""
+
+
+class Order:
+    """One line for a serving worker, and whether it has been cancelled."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+        self.cancelled = False
+
+
 class Orders:
-    """Lines of standard input, in two kinds: what has to wait its turn, and what counts at once."""
+    """Lines of standard input, in their order; ``cancel`` counts at once, for the oldest job that has not ended."""
 
-    def __init__(self, stop: threading.Event) -> None:
-        self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._stop = stop
-        self._ended = False
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._open: deque[Order] = deque()
+        self.ended = False
 
-    def follow(self, stream: TextIO) -> None:
+    def follow(self, stream: TextIO | None) -> None:
         """Sort lines until the stream ends, which cancels the running job and drops those that wait."""
-        for line in stream:
-            text = line.strip()
-            if text == "cancel":
-                self._stop.set()
-            elif text:
-                self._waiting.put(text)
-        self.end()
+        try:
+            for line in stream or ():
+                text = line.strip()
+                if text.lower() != "cancel":
+                    self._add(text)
+                elif self._open:
+                    self._open[0].cancelled = True
+        finally:
+            self.end()
+
+    def _add(self, text: str) -> None:
+        if text == "quit":
+            self._waiting.put(None)
+        elif text:
+            order = Order(text)
+            self._open.append(order)
+            self._waiting.put(order)
 
     def end(self, *_: object) -> None:
-        """Cancel, drop and quit; also a signal handler."""
-        self._ended = True
-        self._stop.set()
-        self._waiting.put("quit")
+        """Cancel, drop and quit; also a signal handler, so it takes no lock that the main thread may hold."""
+        self.ended = True
+        self._waiting.put(None)
 
-    def next(self) -> str:
-        """Wait for the next line; ``quit`` after the end."""
-        line = self._waiting.get()
-        self._stop.clear()
-        return "quit" if self._ended else line
+    def __iter__(self) -> Iterator[Order]:
+        """Orders as they come, until ``quit`` or the end."""
+        while (order := self._waiting.get()) is not None and not self.ended:
+            yield order
+
+    def done(self, order: Order) -> None:
+        """A ``cancel`` from now on is meant for the next one."""
+        if order in self._open:
+            self._open.remove(order)
 
 
-def serve(stream: TextIO, emit: Emit, stop: threading.Event) -> int:
+def serve(stream: TextIO | None, emit: Emit) -> int:
     """Run the jobs that lines ``run PATH`` name, one after the other, until ``quit`` or the end of the stream.
 
-    A line ``cancel`` stops the job that is running, the end of the stream too. What fails ends its job, not the worker.
+    A line ``cancel`` stops a job, the end of the stream and a signal stop all. What fails ends its job, not the worker.
     """
-    orders, kept = Orders(stop), Kept()
+    orders, kept = Orders(), Kept()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, orders.end)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     threading.Thread(target=orders.follow, args=(stream,), daemon=True).start()
-    while (line := orders.next()) != "quit":
-        command, _, path = line.partition(" ")
+    for order in orders:
 
-        def work(command: str = command, path: str = path) -> None:
+        def tell(event: Event, order: Order = order) -> None:
+            if event["event"] in LAST_EVENTS:
+                orders.done(order)
+            emit(event)
+
+        def work(order: Order = order) -> None:
+            command, _, path = order.line.partition(" ")
             if command != "run" or not path:
-                raise InputError(f"The worker does not know the line '{command} {path}'; send 'run PATH' or 'quit'.")
-            run_generate(read_job(Path(path)), emit, stop.is_set, kept=kept)
+                raise InputError(f"The worker does not know the line '{order.line}'; send 'run PATH' or 'quit'.")
+            run_generate(read_job(Path(path)), tell, lambda: order.cancelled or orders.ended, kept=kept)
 
-        if guarded(work, emit) == BROKEN_PIPE:
+        if guarded(work, tell) == BROKEN_PIPE:
             return BROKEN_PIPE
     return 0
 

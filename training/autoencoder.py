@@ -48,7 +48,9 @@ def train_autoencoder(config: Config) -> None:
     """Train (or resume) the autoencoder; ``autoencoder.pt`` in the run folder always holds the newest state."""
     c = config["autoencoder"]
     run = Path(config["run"])
-    fabric = Fabric(accelerator=config["accelerator"], devices=config["devices"], precision=config["precision"])
+    fabric = Fabric(
+        accelerator=config["accelerator"], devices=config["devices"], precision=c.get("precision", config["precision"])
+    )
     fabric.launch()
     fabric.seed_everything(config["seed"])
     model = build_autoencoder(config["network"]["autoencoder"])

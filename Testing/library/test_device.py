@@ -60,8 +60,13 @@ def test_free_memory_of_the_cpu_is_between_nothing_and_all() -> None:
 def test_the_cpu_computes_in_bfloat16_only_where_it_has_tiles_for_it(
     has_tiles: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_tiles})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_tiles}, raising=False)
     assert inference_dtype(torch.device("cpu")) is expected
+
+
+def test_a_pytorch_that_cannot_say_what_the_cpu_has_computes_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert inference_dtype(torch.device("cpu")) is torch.float32
 
 
 def test_cuda_computes_in_half_precision_and_apple_gpus_in_full() -> None:

@@ -277,7 +277,7 @@ def test_progress_runs_through_all_stages_in_order(job: Job) -> None:
     events: list[ProgressEvent] = []
     generate(job, Progress(events.append))
     stages = list(dict.fromkeys(event.stage for event in events))
-    assert stages == ["prepare", "load", "denoise", "decode", "write"]
+    assert stages == ["prepare", "load", "embed", "denoise", "decode", "write"]
     assert [event.step for event in events if event.stage == "denoise"] == [0, 1, 2]
 
 
