@@ -36,5 +36,9 @@ def run(
     denoising = clock.look()
     decoded = decode(networks.autoencoder, latent, 1.0, budget=decode_budget or None)
     decoding = clock.look()
-    found: dict[str, object] = {"latent": latent.cpu().numpy().astype(np.float32), "decode": decoded.how()}
+    found: dict[str, object] = {
+        "latent": latent.cpu().numpy().astype(np.float32),
+        "decode": decoded.how(),
+        "precision": str(dtype).removeprefix("torch."),
+    }
     return denoising + decoding, found | {"denoise_seconds": denoising, "decode_seconds": decoding}

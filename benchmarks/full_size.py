@@ -1,10 +1,14 @@
-"""Networks in the released layout with random weights, a random mask, and how a run of them is measured."""
+"""Networks in the released layout with random weights, a random mask, and how a run of them is measured.
+
+Peak memory is asked for as Linux and macOS do it.
+"""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
 import resource
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,7 +84,9 @@ def measure(work: Callable[..., Any], *arguments: Any) -> Measured:
     try:
         measured: Measured = ours.recv()
     except EOFError:
-        raise SystemExit(f"{work.__name__} died; most likely memory ran out.") from None
+        raise SystemExit(
+            f"{work.__module__} ended without a result; without a traceback above, memory ran out."
+        ) from None
     finally:
         process.join()
     return measured
@@ -89,7 +95,8 @@ def measure(work: Callable[..., Any], *arguments: Any) -> Measured:
 def _child(pipe: Any, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     seconds, value = work(*arguments)
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-    pipe.send(Measured(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, gpu, value))
+    unit = 1 if sys.platform == "darwin" else 1024
+    pipe.send(Measured(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, gpu, value))
 
 
 class Clock:

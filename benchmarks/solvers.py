@@ -2,17 +2,19 @@
 
     python -m benchmarks.solvers --config training/configs/embedded.json [--cases 6] [--reference-steps 200]
 
-For each solver and number of steps: the distance of the latent from the solution with many steps of Euler's method from
-the same noise (root mean square, latents have unit variance), the mean absolute difference of the images in HU inside
+For each solver and number of steps: the distance of the latent from the solution with many steps of ab2 from the same
+noise (root mean square, latents have unit variance), the mean absolute difference of the images in HU inside
 the body, and the Fréchet distance (2.5D features as in the stage *evaluate*) to the held-out real CTs. ``euler-exact``
 repeats the reference's rounding of times. Needs the prepared data of training. The last line is JSON: the table, and
-``cheapest``: the fewest evaluations whose Fréchet distance is no worse than that of 30 steps of Euler's method.
+``cheapest``: the fewest evaluations whose Fréchet distance is at most 1 % above that of 30 steps of Euler's method.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,14 @@ import numpy as np
 import torch
 
 from benchmarks.full_size import tell
-from SynthCTLib.cards import load_card
-from SynthCTLib.conditions import build_conditions
+from SynthCTLib.cards import ModelCard, load_card
+from SynthCTLib.conditions import Conditions, build_conditions
 from SynthCTLib.decoder import decode_latent
 from SynthCTLib.device import choose_device, inference_dtype
 from SynthCTLib.embedding import embed_labels
 from SynthCTLib.intensity import unit_to_hu
 from SynthCTLib.loading import load_networks
+from SynthCTLib.networks import Networks
 from SynthCTLib.sampler import latent_shape, sample_latent
 from SynthCTLib.store import ModelStore
 from training.config import load_config
@@ -37,6 +40,19 @@ from training.prepare import read_cases
 SOLVERS = ("euler-exact", "euler", "ab2", "ab3", "dpm2m")
 STEPS = (4, 6, 8, 10, 15, 20, 30)
 YARDSTICK = ("euler", 30)
+TRUTH = "ab2"
+TOLERANCE = 0.01
+"""Share by which a Fréchet distance may exceed the yardstick's and still count as equal."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One mask, ready for the sampler, with its starting noise."""
+
+    mask: np.ndarray
+    embedding: torch.Tensor
+    conditions: Conditions
+    noise: torch.Tensor
 
 
 def main() -> None:
@@ -51,43 +67,20 @@ def main() -> None:
     networks = load_networks(card, ModelStore(), device, inference_dtype(device))
     embed = SliceFeatures(config["evaluate"]["slices"])
     everyone = read_cases(config["prepared"], "val")
-    chosen = [everyone[round(i * (len(everyone) - 1) / (options.cases - 1))] for i in range(options.cases)]
+    chosen = [everyone[i] for i in np.linspace(0, len(everyone) - 1, options.cases).round().astype(int)]
     features: dict[Any, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
     errors: dict[Any, list[tuple[float, float]]] = defaultdict(list)
     for number, meta in enumerate(chosen):
         real, mask, spacing = on_model_grid(config, meta)
-        embedding = embed_labels(networks.controlnet, torch.from_numpy(mask), card.conditioning["hu_prior"])
-        conditions = build_conditions(card.conditioning, [float(s) for s in spacing])
-        shape = latent_shape(networks, embedding.shape)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(number))
-
-        def image(
-            solver: str, steps: int, start: torch.Tensor = noise, mask: np.ndarray = mask, inputs: Any = None
-        ) -> tuple[torch.Tensor, np.ndarray]:
-            embedding, conditions = inputs
-            latent = sample_latent(
-                networks,
-                embedding,
-                conditions,
-                scheduler=card.scheduler,
-                seed=0,
-                steps=steps,
-                solver=solver,
-                noise=start,
-            )
-            unit = decode_latent(networks.autoencoder, latent, networks.scale_factor)
-            return latent, unit_to_hu(unit, card.intensity, mask)
-
-        inputs = (embedding, conditions)
-        truth, true_hu = image("euler", options.reference_steps, inputs=inputs)
+        condition = prepare(networks, card, mask, spacing, number)
+        truth, true_hu = make(networks, card, condition, TRUTH, options.reference_steps)
         body = mask > 0
         volumes: dict[Any, np.ndarray] = {"real": real, "many": true_hu}
-        for solver in SOLVERS:
-            for steps in STEPS:
-                latent, hu = image(solver, steps, inputs=inputs)
-                off = float((latent - truth).square().mean().sqrt())
-                errors[solver, steps].append((off, float(np.abs(hu[body].astype(int) - true_hu[body]).mean())))
-                volumes[solver, steps] = hu
+        for solver, steps in product(SOLVERS, STEPS):
+            latent, hu = make(networks, card, condition, solver, steps)
+            off = float((latent - truth).square().mean().sqrt())
+            errors[solver, steps].append((off, float(np.abs(hu[body].astype(int) - true_hu[body]).mean())))
+            volumes[solver, steps] = hu
         for key, hu in volumes.items():
             for plane, values in embed(hu, tuple(spacing)).items():
                 features[key][plane].append(values)
@@ -95,17 +88,46 @@ def main() -> None:
     report(errors, features, options.reference_steps)
 
 
+def prepare(networks: Networks, card: ModelCard, mask: np.ndarray, spacing: np.ndarray, seed: int) -> Condition:
+    """Embed a mask and draw its noise."""
+    embedding = embed_labels(networks.controlnet, torch.from_numpy(mask), card.conditioning["hu_prior"])
+    conditions = build_conditions(card.conditioning, [float(s) for s in spacing])
+    generator = torch.Generator().manual_seed(seed)
+    return Condition(
+        mask, embedding, conditions, torch.randn(latent_shape(networks, embedding.shape), generator=generator)
+    )
+
+
+def make(
+    networks: Networks, card: ModelCard, condition: Condition, solver: str, steps: int
+) -> tuple[torch.Tensor, np.ndarray]:
+    """Latent and HU of one run, at the card's temperature."""
+    latent = sample_latent(
+        networks,
+        condition.embedding,
+        condition.conditions,
+        scheduler=card.scheduler,
+        seed=0,
+        steps=steps,
+        solver=solver,
+        temperature=card.defaults.get("temperature", 1.0),
+        noise=condition.noise,
+    )
+    unit = decode_latent(networks.autoencoder, latent, networks.scale_factor)
+    return latent, unit_to_hu(unit, card.intensity, condition.mask)
+
+
 def report(errors: dict[Any, list[tuple[float, float]]], features: Any, many: int) -> None:
     """Table and JSON."""
     frechet = {key: distances(features["real"], found)["frechet"] for key, found in features.items() if key != "real"}
     rows = []
-    print(f"euler, {many} steps: Fréchet {frechet['many']:.2f}")
+    print(f"{TRUTH}, {many} steps: Fréchet {frechet['many']:.2f}")
     print(f"{'solver':12}{'steps':>6}{'latent RMS':>12}{'HU':>8}{'Fréchet':>9}")
     for (solver, steps), found in errors.items():
         latent, hu = np.mean(found, axis=0)
         rows.append([solver, steps, round(float(latent), 4), round(float(hu), 2), round(frechet[solver, steps], 2)])
         print(f"{solver:12}{steps:6}{latent:12.4f}{hu:8.2f}{frechet[solver, steps]:9.2f}")
-    good = [row for row in rows if row[4] <= frechet[YARDSTICK]]
+    good = [row for row in rows if row[4] <= (1 + TOLERANCE) * frechet[YARDSTICK]]
     tell({"rows": rows, "many": round(frechet["many"], 2), "cheapest": min(good, key=lambda row: row[1])})
 
 

@@ -18,8 +18,9 @@ import torch
 from SynthCTLib.cards import load_card
 from SynthCTLib.conditions import build_conditions
 from SynthCTLib.decoder import decode_latent
-from SynthCTLib.device import choose_device, device_and_dtype, inference_dtype
+from SynthCTLib.device import choose_device, inference_dtype
 from SynthCTLib.embedding import embed_labels
+from SynthCTLib.encoder import encode_image
 from SynthCTLib.intensity import unit_to_hu
 from SynthCTLib.loading import load_networks
 from SynthCTLib.networks import Networks
@@ -88,11 +89,8 @@ def synthesize(
 
 def reconstruct(networks: Networks, card: Any, hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Real CT through encoder and decoder."""
-    device, dtype = device_and_dtype(networks.autoencoder)
-    unit = hu_to_unit(torch.from_numpy(hu.astype(np.float32))[None, None]).to(device, dtype)
-    with torch.inference_mode():
-        mu, _ = networks.autoencoder.encode(unit)
-    return unit_to_hu(decode_latent(networks.autoencoder, mu, 1.0), card.intensity, mask)
+    latent = encode_image(networks.autoencoder, hu_to_unit(torch.from_numpy(hu.astype(np.float32))))
+    return unit_to_hu(decode_latent(networks.autoencoder, latent, 1.0), card.intensity, mask)
 
 
 def summary(values: list[float]) -> dict[str, float]:
