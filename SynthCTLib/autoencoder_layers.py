@@ -106,7 +106,7 @@ class Convolve(SameSize):
 
 @dataclass(frozen=True)
 class Normalize(SameSize):
-    """Group normalization, SiLU behind it in residual blocks. ``run`` needs statistics: ``normalized`` instead."""
+    """Group normalization, SiLU behind it in residual blocks. No :class:`Layer`: it needs statistics of the volume."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -115,15 +115,15 @@ class Normalize(SameSize):
     activation: bool
     dtype: torch.dtype
 
-    def run(self, state: State, box: Box, size: Size) -> State:
-        """Never called; statistics of the whole volume are missing here."""
-        raise NotImplementedError
-
     def normalized(self, state: State, mean: torch.Tensor, variance: torch.Tensor) -> State:
         """Normalized with a mean and a variance per channel, float32; the result is in ``dtype``."""
         main = state.main.to(self.dtype)
         main = F.batch_norm(main, mean, variance, self.weight, self.bias, training=False, eps=self.eps)
         return State(F.silu(main, inplace=True) if self.activation else main, state.skip)
+
+
+Step = Layer | Normalize
+"""One link of a chain."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class Shrink:
         return State(F.conv3d(main.to(self.weight.dtype), self.weight, self.bias, stride=2))
 
 
-def decoder_layers(autoencoder: AutoencoderKlMaisi) -> list[Layer]:
+def decoder_layers(autoencoder: AutoencoderKlMaisi) -> list[Step]:
     """Latent (1, channels, x, y, z) → image (1, 1, …): what ``autoencoder.decode`` computes. Shares its weights.
 
     The last normalization and convolution run in float32: 8 or 11 bits are no match for 2000 HU.
@@ -217,13 +217,13 @@ def decoder_layers(autoencoder: AutoencoderKlMaisi) -> list[Layer]:
     return _float32_at_the_end(layers)
 
 
-def encoder_layers(autoencoder: AutoencoderKlMaisi) -> list[Layer]:
+def encoder_layers(autoencoder: AutoencoderKlMaisi) -> list[Step]:
     """Image (1, 1, X, Y, Z) → mean of the latent: the first of what ``autoencoder.encode`` returns."""
     return [*_layers(autoencoder.encoder), _convolve(autoencoder.quant_conv_mu)]
 
 
-def _layers(half: nn.Module) -> list[Layer]:
-    layers: list[Layer] = []
+def _layers(half: nn.Module) -> list[Step]:
+    layers: list[Step] = []
     for block in half.blocks:  # type: ignore[union-attr]
         if isinstance(block, MaisiConvolution):
             layers.append(_convolve(block))
@@ -234,13 +234,13 @@ def _layers(half: nn.Module) -> list[Layer]:
             layers += [Fork(shortcut), _normalize(block.norm1, True), _convolve(block.conv1)]
             layers += [_normalize(block.norm2, True), _convolve(block.conv2), Join()]
         elif isinstance(block, MaisiUpsample):
-            conv = _plain(block)
+            conv = plain_convolution(block)
             if block.use_convtranspose:
                 layers.append(TransposedConvolve(conv.weight, conv.bias))
             else:
                 layers += [Enlarge(), Convolve(conv.weight, conv.bias)]
         elif isinstance(block, MaisiDownsample):
-            conv = _plain(block)
+            conv = plain_convolution(block)
             layers.append(Shrink(conv.weight, conv.bias))
         else:
             raise ModelError(
@@ -249,13 +249,13 @@ def _layers(half: nn.Module) -> list[Layer]:
     return layers
 
 
-def _plain(module: nn.Module) -> nn.Conv3d | nn.ConvTranspose3d:
+def plain_convolution(module: nn.Module) -> nn.Conv3d | nn.ConvTranspose3d:
     """The one convolution inside MONAI's wrappers."""
     return next(m for m in module.modules() if isinstance(m, nn.Conv3d | nn.ConvTranspose3d))
 
 
 def _convolve(module: nn.Module) -> Convolve:
-    conv = _plain(module)
+    conv = plain_convolution(module)
     return Convolve(conv.weight, conv.bias)
 
 
@@ -263,7 +263,7 @@ def _normalize(norm: MaisiGroupNorm3D, activation: bool) -> Normalize:
     return Normalize(norm.weight.float(), norm.bias.float(), norm.num_groups, norm.eps, activation, norm.weight.dtype)
 
 
-def _float32_at_the_end(layers: list[Layer]) -> list[Layer]:
+def _float32_at_the_end(layers: list[Step]) -> list[Step]:
     *before, norm, last = layers
     assert isinstance(norm, Normalize)
     assert isinstance(last, Convolve)

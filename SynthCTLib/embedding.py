@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from monai.apps.generation.maisi.networks.controlnet_maisi import ControlNetMaisi
-from torch import nn
 
-from SynthCTLib.autoencoder_layers import Box, Convolve, Layer, SameSize, Size, State
+from SynthCTLib.autoencoder_layers import Box, Convolve, SameSize, Size, State, Step, plain_convolution
 from SynthCTLib.conditioning import encode_mask
 from SynthCTLib.device import device_and_dtype, memory_advice
 from SynthCTLib.errors import InputError
@@ -71,16 +70,16 @@ class Halve:
         return State(F.conv3d(main, self.weight, self.bias, stride=2))
 
 
-def embedding_layers(controlnet: ControlNetMaisi, hu_prior: Mapping[str, float] | None) -> list[Layer]:
+def embedding_layers(controlnet: ControlNetMaisi, hu_prior: Mapping[str, float] | None) -> list[Step]:
     """The chain from label ids to the embedding; shares ControlNet's weights."""
     device, dtype = device_and_dtype(controlnet)
     embedding = controlnet.controlnet_cond_embedding
-    layers: list[Layer] = [Encode(hu_prior, device, dtype)]
+    layers: list[Step] = [Encode(hu_prior, device, dtype)]
     for block in (embedding.conv_in, *embedding.blocks):
-        conv = next(m for m in block.modules() if isinstance(m, nn.Conv3d))
+        conv = plain_convolution(block)
         kind = Halve if conv.stride[0] == 2 else Convolve
         layers += [kind(conv.weight, conv.bias), Activate()]
-    last = next(m for m in embedding.conv_out.modules() if isinstance(m, nn.Conv3d))
+    last = plain_convolution(embedding.conv_out)
     return [*layers, Convolve(last.weight, last.bias)]
 
 

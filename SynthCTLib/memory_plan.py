@@ -24,10 +24,10 @@ from SynthCTLib.autoencoder_layers import (
     Convolve,
     Fork,
     Join,
-    Layer,
     Normalize,
     Shrink,
     Size,
+    Step,
     TransposedConvolve,
 )
 from SynthCTLib.seamless import Cut, barriers, borrows, boxes_along, sizes_along
@@ -68,7 +68,7 @@ class Features:
         return prod(size) * (self.main + self.skip) * self.value
 
 
-def features_along(layers: Sequence[Layer], channels: int, dtype: torch.dtype) -> list[Features]:
+def features_along(layers: Sequence[Step], channels: int, dtype: torch.dtype) -> list[Features]:
     """What lies in front of each layer, and behind the last."""
     found = [Features(channels, 0, dtype.itemsize)]
     for layer in layers:
@@ -98,7 +98,7 @@ class Sweep:
 class Costs:
     """Memory and work of sweeps through a chain, for one size and cut."""
 
-    def __init__(self, layers: Sequence[Layer], size: Size, channels: int, dtype: torch.dtype, cut: Cut) -> None:
+    def __init__(self, layers: Sequence[Step], size: Size, channels: int, dtype: torch.dtype, cut: Cut) -> None:
         self.layers, self.cut = layers, cut
         self.sizes = sizes_along(layers, size)
         self.features = features_along(layers, channels, dtype)
@@ -126,7 +126,7 @@ class Costs:
         return Sweep(tile if self.single else tile + self.stored(start), work)
 
 
-def make_plan(layers: Sequence[Layer], size: Size, channels: int, dtype: torch.dtype, budget: int) -> Plan:
+def make_plan(layers: Sequence[Step], size: Size, channels: int, dtype: torch.dtype, budget: int) -> Plan:
     """A plan whose peak is at most ``budget`` bytes: the smallest peak that costs hardly more than the least work.
 
     If none fits, the one with the smallest peak of all.
@@ -144,7 +144,7 @@ def make_plan(layers: Sequence[Layer], size: Size, channels: int, dtype: torch.d
     )
 
 
-def plan_for_cut(layers: Sequence[Layer], size: Size, channels: int, dtype: torch.dtype, cut: Cut, budget: int) -> Plan:
+def plan_for_cut(layers: Sequence[Step], size: Size, channels: int, dtype: torch.dtype, cut: Cut, budget: int) -> Plan:
     """The best choice of kept features for one cut: the shortest path over barriers, by work, within the budget.
 
     Nothing is kept if no choice fits; a single tile keeps everything.
@@ -179,7 +179,7 @@ def middle_box(size: Size, cut: Cut) -> Box:
     return tuple(((n - k) // 2, (n - k) // 2 + k) for n, k in zip(size, sides, strict=True))
 
 
-def _copy(layer: Layer, features: Features, size: Size, single: bool) -> int:
+def _copy(layer: Step, features: Features, size: Size, single: bool) -> int:
     """Bytes of a temporary copy of the layer's main input: padded, converted, or made contiguous from a view."""
     if isinstance(layer, Normalize):
         return prod(size) * features.main * layer.dtype.itemsize if layer.dtype.itemsize != features.value else 0
@@ -188,7 +188,7 @@ def _copy(layer: Layer, features: Features, size: Size, single: bool) -> int:
     return 0
 
 
-def _work(layer: Layer, features: Features, out: Size) -> int:
+def _work(layer: Step, features: Features, out: Size) -> int:
     if isinstance(layer, Convolve | Shrink):
         return prod(out) * layer.weight.numel()
     if isinstance(layer, TransposedConvolve):

@@ -17,7 +17,7 @@ from math import prod
 
 import torch
 
-from SynthCTLib.autoencoder_layers import Box, Convolve, Fork, Join, Layer, Normalize, Size, State
+from SynthCTLib.autoencoder_layers import Box, Convolve, Fork, Join, Normalize, Size, State, Step
 
 Statistics = dict[int, tuple[torch.Tensor, torch.Tensor]]
 """Mean and variance per channel, float32, by the number of the layer that normalizes with them."""
@@ -49,7 +49,7 @@ class Cut:
         return prod(self.counts)
 
 
-def sizes_along(layers: Sequence[Layer], size: Size) -> list[Size]:
+def sizes_along(layers: Sequence[Step], size: Size) -> list[Size]:
     """Size of the features in front of each layer, and behind the last."""
     sizes = [tuple(size)]
     for layer in layers:
@@ -57,7 +57,7 @@ def sizes_along(layers: Sequence[Layer], size: Size) -> list[Size]:
     return sizes
 
 
-def barriers(layers: Sequence[Layer]) -> dict[int, int]:
+def barriers(layers: Sequence[Step]) -> dict[int, int]:
     """{place: normalization}: layer numbers; features in front of ``place`` are what the normalization needs.
 
     The place is in front of a residual block's Fork, where nothing is waiting to be added yet.
@@ -69,7 +69,7 @@ def barriers(layers: Sequence[Layer]) -> dict[int, int]:
     }
 
 
-def borrows(layers: Sequence[Layer], start: int, goal: int) -> str:
+def borrows(layers: Sequence[Step], start: int, goal: int) -> str:
     """Which of the stored features at ``goal`` can lie in memory of those stored at ``start``: skip, main or none ("").
 
     From the entrance of a residual block to its second normalization, the skip is the block's input itself. From there
@@ -86,7 +86,7 @@ def borrows(layers: Sequence[Layer], start: int, goal: int) -> str:
 
 @torch.inference_mode()
 def run_seamless(
-    layers: list[Layer],
+    layers: list[Step],
     x: torch.Tensor,
     cut: Cut,
     kept: Collection[int] = (),
@@ -122,7 +122,7 @@ def _without_tf32(device: torch.device) -> Iterator[None]:
 
 
 def _run(
-    layers: list[Layer],
+    layers: list[Step],
     x: torch.Tensor,
     cut: Cut,
     kept: Collection[int],
@@ -159,7 +159,7 @@ def _run(
     return source.main
 
 
-def boxes_along(layers: Sequence[Layer], sizes: Sequence[Size], start: int, goal: int, box: Box) -> list[Box]:
+def boxes_along(layers: Sequence[Step], sizes: Sequence[Size], start: int, goal: int, box: Box) -> list[Box]:
     """What ``box`` in front of layer ``goal`` needs: boxes in front of layers ``start`` … ``goal``, itself last."""
     boxes = [box]
     for i in range(goal - 1, start - 1, -1):
@@ -168,7 +168,7 @@ def boxes_along(layers: Sequence[Layer], sizes: Sequence[Size], start: int, goal
 
 
 def _compute(
-    layers: list[Layer], sizes: list[Size], statistics: Statistics, source: State, start: int, goal: int, box: Box
+    layers: list[Step], sizes: list[Size], statistics: Statistics, source: State, start: int, goal: int, box: Box
 ) -> State:
     """Features in front of layer ``goal`` in ``box``, from those in front of layer ``start``."""
     first, *targets = boxes_along(layers, sizes, start, goal, box)

@@ -35,8 +35,8 @@ def main() -> None:
     runs: dict[str, list[Measured]] = {"baseline": [], "equal": [], "default": []}
     for _ in range(options.repeats):
         runs["baseline"].append(measure(reference.run, size, options.steps, device))
-        runs["equal"].append(measure(engine.run, size, options.steps, "euler-exact", device, "", budget))
-        runs["default"].append(measure(engine.run, size, default["steps"], default["solver"], device, "", budget))
+        runs["equal"].append(measure(engine.run, size, options.steps, "euler-exact", device, budget))
+        runs["default"].append(measure(engine.run, size, default["steps"], default["solver"], device, budget))
     for name, measured in runs.items():
         seconds = [m.seconds for m in measured]
         spread = f"{min(seconds):.1f}-{max(seconds):.1f}"

@@ -14,11 +14,11 @@ from SynthCTLib.sampler import sample_latent
 
 
 def run(
-    size: tuple[int, ...], steps: int, solver: str, device_name: str, dtype_name: str = "", decode_budget: int = 0
+    size: tuple[int, ...], steps: int, solver: str, device_name: str, decode_budget: int = 0
 ) -> tuple[float, dict[str, object]]:
     """Seconds for one CT of ``size`` without loading; the latent, and seconds and tiles of the decoder."""
     device = torch.device(device_name)
-    dtype = getattr(torch, dtype_name) if dtype_name else inference_dtype(device)
+    dtype = inference_dtype(device)
     card, networks = random_networks(device, dtype)
     fast(networks)
     mask = torch.from_numpy(random_mask(size))

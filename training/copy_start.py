@@ -14,10 +14,7 @@ from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import Diff
 from monai.networks.nets.diffusion_model_unet import DiffusionUNetResnetBlock
 from torch import nn
 
-
-def convolution(module: nn.Module) -> nn.Conv3d:
-    """The one convolution inside MONAI's wrapper."""
-    return next(m for m in module.modules() if isinstance(m, nn.Conv3d))
+from SynthCTLib.autoencoder_layers import plain_convolution
 
 
 @torch.no_grad()
@@ -31,9 +28,9 @@ def copy_start(unet: DiffusionModelUNetMaisi) -> None:
     assert isinstance(norm, nn.GroupNorm)
     if 2 * latent > width or (width // norm.num_groups) % 2:
         raise ValueError("The copy start needs num_channels[0] ≥ 2 × latent channels and norm groups of even size.")
-    first, last = convolution(unet.conv_in), convolution(unet.out[2])
+    first, last = plain_convolution(unet.conv_in), plain_convolution(unet.out[2])
     block = [m for m in unet.up_blocks[-1].modules() if isinstance(m, DiffusionUNetResnetBlock)][-1]
-    shortcut = convolution(block.skip_connection)
+    shortcut = plain_convolution(block.skip_connection)
     before = shortcut.weight.shape[1] - width  # the skip follows the upsampled features
     for channel in range(latent):
         for row, sign in ((2 * channel, 1.0), (2 * channel + 1, -1.0)):

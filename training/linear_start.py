@@ -24,6 +24,8 @@ from monai.apps.generation.maisi.networks.autoencoderkl_maisi import (
 )
 from torch import nn
 
+from SynthCTLib.autoencoder_layers import plain_convolution
+
 ANCHOR = 4.0
 BLOCK = 4
 
@@ -48,7 +50,7 @@ def block_components(patches: torch.Tensor, count: int) -> tuple[torch.Tensor, t
 
 def weight_and_bias(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Parameters of the one convolution inside MONAI's wrappers; the weight's first axis is the output channel."""
-    conv = next(m for m in module.modules() if isinstance(m, nn.Conv3d | nn.ConvTranspose3d))
+    conv = plain_convolution(module)
     assert conv.bias is not None
     weight = conv.weight.transpose(0, 1) if isinstance(conv, nn.ConvTranspose3d) else conv.weight
     return weight, conv.bias

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from SynthCTLib.autoencoder_layers import Layer, Normalize, decoder_layers, encoder_layers
+from SynthCTLib.autoencoder_layers import Normalize, decoder_layers, encoder_layers
 from SynthCTLib.errors import ModelError
 from SynthCTLib.seamless import Cut, Moments, barriers, run_seamless, sizes_along
 from Testing.library.small_networks import small_autoencoder
@@ -119,7 +119,7 @@ def test_progress_counts_tiles_of_all_sweeps_and_can_stop_the_work() -> None:
 
 
 def test_half_precision_ends_in_float32() -> None:
-    layers: list[Layer] = decoder_layers(lively().to(torch.bfloat16))
+    layers = decoder_layers(lively().to(torch.bfloat16))
     norm = layers[-2]
     assert isinstance(norm, Normalize) and norm.dtype is torch.float32
     output = run_seamless(layers, torch.randn(1, 4, 4, 4, 4).bfloat16(), Cut((2, 2, 2)))
