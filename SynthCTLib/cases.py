@@ -32,7 +32,7 @@ class Case:
 
 
 def list_cases() -> list[Case]:
-    """All bundled cases, in the order of ``Resources/cases/index.json``."""
+    """All bundled cases, in the order of ``Resources/Cases/index.json``."""
     return [_read_case(case_id) for case_id in _index()["cases"]]
 
 
@@ -50,11 +50,11 @@ def demo_case() -> Case:
 
 
 def _index() -> dict[str, Any]:
-    return json.loads(resource_path("cases", "index.json").read_text(encoding="utf-8"))
+    return json.loads(resource_path("Cases", "index.json").read_text(encoding="utf-8"))
 
 
 def _read_case(case_id: str) -> Case:
-    folder = resource_path("cases", case_id)
+    folder = resource_path("Cases", case_id)
     data = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     return Case(
         id=data["id"],

@@ -220,7 +220,7 @@ def test_a_ct_on_another_grid_is_refused():
 
 
 def bundled_maps():
-    return sorted(resource_path("cases").glob("*/labels.nii.gz"))
+    return sorted(resource_path("Cases").glob("*/labels.nii.gz"))
 
 
 @pytest.mark.parametrize("path", bundled_maps(), ids=lambda path: path.parent.name)

@@ -57,7 +57,7 @@ def test_a_sound_mask_gives_no_finding():
 
 @pytest.mark.parametrize("case", ["totalseg_s0327_chest", "totalseg_s0327_abdomen_pelvis"])
 def test_a_real_patient_gives_no_warning_about_anatomy(case):
-    image = nib.load(resource_path("cases", case, "labels.nii.gz"))
+    image = nib.load(resource_path("Cases", case, "labels.nii.gz"))
     affine = image.affine @ np.diag([2, 2, 2, 1])
     labels = add_body(Volume(np.asarray(image.dataobj)[::2, ::2, ::2], affine))
     places = label_places(labels)

@@ -16,7 +16,7 @@ from SynthCTLib.progress import Progress
 from SynthCTLib.resources import resource_path
 
 BODY, LIVER, LUNG = 200, 1, 29
-CASE = resource_path("cases", "totalseg_s0327_chest", "labels.nii.gz")
+CASE = resource_path("Cases", "totalseg_s0327_chest", "labels.nii.gz")
 CARD = SimpleNamespace(
     grid={
         "xy": {"multiple": 16, "min": 64, "max": 160},

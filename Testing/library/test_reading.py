@@ -73,7 +73,7 @@ def test_ids_that_only_totalsegmentator_uses_are_read_as_such(tmp_path):
 
 @pytest.mark.parametrize("scheme", ["maisi", "totalsegmentator"])
 def test_places_of_organs_decide_where_ids_exist_in_both_schemes(tmp_path, scheme):
-    image = nib.load(resource_path("cases", "totalseg_s0327_abdomen_pelvis", "labels.nii.gz"))
+    image = nib.load(resource_path("Cases", "totalseg_s0327_abdomen_pelvis", "labels.nii.gz"))
     lookup = np.zeros(256, dtype=np.uint8)
     for label in load_vocabulary().labels:
         number = label.id if scheme == "maisi" else label.totalsegmentator_id

@@ -93,7 +93,7 @@ def test_the_license_is_apache_2(project: dict) -> None:
 
 
 def test_bundled_cases_are_small_and_say_where_they_come_from() -> None:
-    for path in (ROOT / "Resources" / "cases").glob("*/case.json"):
+    for path in (ROOT / "Resources" / "Cases").glob("*/case.json"):
         case = json.loads(path.read_text(encoding="utf-8"))
         assert (path.parent / case["file"]).stat().st_size < 1_000_000
         assert all(case[key] for key in ("licence", "citation", "source", "changes"))
