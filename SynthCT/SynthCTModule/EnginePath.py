@@ -1,0 +1,38 @@
+"""Where the engine (package ``SynthCTLib`` with its ``Resources``) is: in an installed extension and in a source tree."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def engineRoot() -> Path:
+    """The folder that holds ``SynthCTLib``.
+
+    An installed extension has it beside ``SynthCTModule``, a source tree one folder higher.
+    Raises RuntimeError when it is in neither place, which means the installation is incomplete.
+    """
+    here = Path(__file__).resolve()
+    for folder in (here.parents[1], here.parents[2]):
+        if (folder / "SynthCTLib" / "__init__.py").is_file():
+            return folder
+    raise RuntimeError(f"SynthCTLib is missing near {here.parents[1]}; install the SynthCT extension again.")
+
+
+def ensureEngineOnPath() -> Path:
+    """Make ``import SynthCTLib`` find the engine that belongs to this module; returns its folder.
+
+    It goes to the front, since another version may have been installed with pip.
+    """
+    root = engineRoot()
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    return root
+
+
+def resourcesFolder() -> Path:
+    """The engine's ``Resources``: labels, models, cases, schemas."""
+    ensureEngineOnPath()
+    from SynthCTLib.resources import resources_folder
+
+    return resources_folder()
