@@ -22,24 +22,26 @@ DIVIDER = (255, 255, 255)
 
 Box = tuple[float, float, float, float]
 Points = Sequence[tuple[float, float]]
+RIGHT_LUNG: Points = [(0.45, 0.25), (0.28, 0.20), (0.14, 0.34), (0.11, 0.56), (0.23, 0.73), (0.39, 0.67), (0.43, 0.47)]
+LEFT_LUNG: Points = [(0.57, 0.25), (0.73, 0.20), (0.86, 0.34), (0.89, 0.56), (0.77, 0.73), (0.61, 0.67), (0.71, 0.47)]
 # What is seen, from back to front: label name, gray value of a CT in a wide window, outline in units of the icon.
 # A box is an ellipse; a list of points is a smooth closed curve.
 SHAPES: tuple[tuple[str, int, Box | Points], ...] = (
-    ("body", 78, (0.027, 0.112, 0.972, 0.888)),
-    ("left autochthon", 140, (0.064, 0.152, 0.936, 0.848)),
-    ("left lung upper lobe", 14, [(0.448, 0.249), (0.279, 0.204), (0.143, 0.34), (0.111, 0.557), (0.227, 0.728), (0.385, 0.671), (0.426, 0.466)]),
-    ("left lung lower lobe", 14, [(0.421, 0.489), (0.29, 0.466), (0.174, 0.523), (0.117, 0.574), (0.227, 0.728), (0.385, 0.671)]),
-    ("left lung upper lobe", 14, [(0.573, 0.249), (0.731, 0.204), (0.857, 0.34), (0.889, 0.557), (0.773, 0.728), (0.615, 0.671), (0.71, 0.466)]),
-    ("pulmonary vein", 120, (0.799, 0.432, 0.831, 0.46)),
-    ("pulmonary vein", 120, (0.747, 0.523, 0.778, 0.557)),
-    ("pulmonary vein", 120, (0.71, 0.62, 0.733, 0.645)),
-    ("heart", 182, [(0.405, 0.272), (0.552, 0.215), (0.7, 0.329), (0.731, 0.466), (0.605, 0.534), (0.448, 0.511), (0.374, 0.397)]),
-    ("vertebrae T8", 232, (0.395, 0.603, 0.605, 0.762)),
-    ("vertebrae T8", 232, [(0.453, 0.739), (0.547, 0.739), (0.532, 0.819), (0.5, 0.859), (0.468, 0.819)]),
-    ("aorta", 206, (0.6, 0.551, 0.684, 0.642)),
-    ("spinal cord", 120, (0.46, 0.717, 0.54, 0.791)),
-)  # fmt: skip
-RIB = "left rib 7"
+    ("body", 78, (0.03, 0.11, 0.97, 0.89)),
+    ("right autochthon", 140, (0.06, 0.15, 0.94, 0.85)),
+    ("right lung upper lobe", 14, RIGHT_LUNG),
+    ("right lung lower lobe", 14, [(0.42, 0.49), (0.29, 0.47), (0.17, 0.52), (0.12, 0.57), (0.23, 0.73), (0.39, 0.67)]),
+    ("left lung upper lobe", 14, LEFT_LUNG),
+    ("pulmonary vein", 120, (0.80, 0.43, 0.83, 0.46)),
+    ("pulmonary vein", 120, (0.75, 0.52, 0.78, 0.56)),
+    ("pulmonary vein", 120, (0.71, 0.62, 0.74, 0.65)),
+    ("heart", 182, [(0.41, 0.27), (0.55, 0.21), (0.70, 0.33), (0.73, 0.47), (0.60, 0.53), (0.45, 0.51), (0.37, 0.40)]),
+    ("vertebrae T8", 232, (0.40, 0.60, 0.60, 0.76)),
+    ("vertebrae T8", 232, [(0.45, 0.74), (0.55, 0.74), (0.53, 0.82), (0.50, 0.86), (0.47, 0.82)]),
+    ("aorta", 206, (0.60, 0.55, 0.68, 0.64)),
+    ("spinal cord", 120, (0.46, 0.72, 0.54, 0.79)),
+)
+RIB = "right rib 7"
 RIB_GRAY = 236
 RIB_RADII, RIB_THICKNESS = (0.405, 0.315), 0.038
 RIB_ANGLES = (28, 62, 118, 152, 200, 232, 308, 340)  # degrees along the chest wall, clockwise from the right
@@ -82,9 +84,8 @@ def _smooth(points: Points) -> Points:
     before, after, later = np.roll(p, 1, 0), np.roll(p, -1, 0), np.roll(p, -2, 0)
     t = np.linspace(0, 1, 24, endpoint=False)[None, :, None]
     before, p, after, later = (q[:, None, :] for q in (before, p, after, later))
-    curve = p + 0.5 * t * (
-        after - before + t * (2 * before - 5 * p + 4 * after - later + t * (3 * (p - after) + later - before))
-    )
+    bend = 2 * before - 5 * p + 4 * after - later + t * (3 * (p - after) + later - before)
+    curve = p + 0.5 * t * (after - before + t * bend)
     return [(float(x), float(y)) for x, y in curve.reshape(-1, 2)]
 
 
