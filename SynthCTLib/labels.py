@@ -142,7 +142,7 @@ class Vocabulary:
 
         Labels that start with the first word come before others, own names before aliases. An empty prefix gives all.
         """
-        wanted = _words(prefix)
+        wanted = name_words(prefix)
         ranked = []
         for label in self.labels:
             own = _best_rank(wanted, (label.name, label.display_name))
@@ -165,6 +165,20 @@ class Vocabulary:
     def find_terminology(self, category: Code, type_: Code, modifier: Code | None) -> Label | None:
         """The label with these codes (meanings are not compared), or None."""
         return self._by_terminology.get(terminology_key(category, type_, modifier))
+
+    def find_region(self, category: Code, type_: Code, region: Code, modifier: Code | None) -> Label | None:
+        """The only label with this category and type in this region (a cyst of the left kidney), or None.
+
+        For terminologies that say the side with the region, where the table says it with the type too.
+        """
+        found = [
+            label
+            for label in self.labels
+            if (terms := label.terminology).region is not None
+            and terminology_key(terms.category, terms.type, terms.region) == terminology_key(category, type_, region)
+            and (terms.region_modifier and terms.region_modifier.value) == (modifier and modifier.value)
+        ]
+        return found[0] if len(found) == 1 else None
 
     def classes_127(self) -> tuple[Label, ...]:
         """The labels among the "127 classes": all but the unused ids and the body, that is 124.
@@ -193,18 +207,18 @@ class Vocabulary:
         return {label.terminology.key: label for label in self.labels}
 
     def _containing_words(self, text: str) -> list[Label]:
-        wanted = set(_words(text))
+        wanted = set(name_words(text))
         if not wanted:
             return []
         return [
             label
             for label in self.labels
-            if not label.dummy and any(wanted <= set(_words(name)) for name in label.all_names)
+            if not label.dummy and any(wanted <= set(name_words(name)) for name in label.all_names)
         ]
 
     def _spelled_like(self, text: str, count: int = 3) -> list[Label]:
         """Up to ``count`` labels in the order of similarity of their best name."""
-        similar = difflib.get_close_matches("".join(_words(text)), list(self._by_key), n=5 * count, cutoff=0.6)
+        similar = difflib.get_close_matches("".join(name_words(text)), list(self._by_key), n=5 * count, cutoff=0.6)
         labels = dict.fromkeys(self._by_key[key] for key in similar if not self._by_key[key].dummy)
         return list(labels)[:count]
 
@@ -272,20 +286,21 @@ def _number(text: str) -> float | None:
     return float(text) if text else None
 
 
-def _words(text: str) -> list[str]:
+def name_words(text: str) -> list[str]:
+    """The words of a name in small letters, without punctuation."""
     return re.findall(r"[a-z0-9]+", text.lower())
 
 
 def _keys(text: str) -> tuple[str, str]:
     """Two spellings that ignore what users vary: written together, and with the words in alphabetical order."""
-    words = _words(text)
+    words = name_words(text)
     return "".join(words), " ".join(sorted(words))
 
 
 def _best_rank(wanted: list[str], names: tuple[str, ...], worse_by: int = 0) -> int | None:
     """0: a name starts with the wanted words, 1: other words of it do, None: no name matches; plus ``worse_by``."""
     ranks = []
-    for words in map(_words, names):
+    for words in map(name_words, names):
         if all(any(word.startswith(prefix) for word in words) for prefix in wanted):
             ranks.append(0 if " ".join(words).startswith(" ".join(wanted)) else 1)
     return min(ranks) + worse_by if ranks else None

@@ -1,4 +1,4 @@
-"""Segments of a Slicer segmentation → labels: own tag, then terminology, then name. Their numbers mean nothing."""
+"""Segments of a Slicer segmentation → labels, by what they are called. Their numbers mean nothing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import numpy as np
 from SynthCTLib.compose import Composer
 from SynthCTLib.errors import InputError
 from SynthCTLib.findings import Finding
-from SynthCTLib.labels import Code, Label, Vocabulary
+from SynthCTLib.labels import Vocabulary
 from SynthCTLib.reading_nrrd import Layers, Segment
+from SynthCTLib.segment_identity import ID_TAG, TERMINOLOGY_TAG, identify_segment
 from SynthCTLib.slabs import count_ids
 from SynthCTLib.volume import Volume
-
-ID_TAG = "SynthCT.LabelId"
-TERMINOLOGY_TAG = "TerminologyEntry"
 
 
 def compose_segments(
@@ -58,14 +56,14 @@ def _resolve(
         if names is not None and segment.name in names:
             ids.append(names[segment.name])
             continue
-        try:
-            label = _label(segment, vocabulary, notes)
-        except InputError as error:
-            problems.append(str(error).rstrip("."))
+        tag, terminology = segment.tags.get(ID_TAG, ""), segment.tags.get(TERMINOLOGY_TAG, "")
+        identity = identify_segment(segment.name, tag, terminology, vocabulary)
+        if identity.label is None:
+            problems.append(identity.finding.message.rstrip(".") if identity.finding else segment.name)
             continue
-        if label.dummy:
-            problems.append(f"'{segment.name}' carries id {label.id}, which MAISI reserves and never uses")
-        ids.append(label.id)
+        ids.append(identity.label.id)
+        if identity.finding is not None:
+            notes.append(identity.finding)
     if problems:
         more = f" (and {len(problems) - 4} more)" if len(problems) > 4 else ""
         raise InputError(
@@ -78,40 +76,3 @@ def _resolve(
         text = f"The segments {', '.join(same)} were joined as {vocabulary.by_id(label_id).display_name}."
         notes.append(Finding("info", "segments-joined", text, labels=(label_id,)))
     return ids, notes
-
-
-def _label(segment: Segment, vocabulary: Vocabulary, notes: list[Finding]) -> Label:
-    """The label of one segment. Raises InputError when nothing about it is known."""
-    tag = segment.tags.get(ID_TAG, "")
-    if tag.isdecimal():
-        return vocabulary.by_id(int(tag))
-    coded = _coded(segment.tags.get(TERMINOLOGY_TAG, ""), vocabulary)
-    if coded is None:
-        return vocabulary.find(segment.name)
-    try:
-        named = vocabulary.find(segment.name)
-    except InputError:
-        return coded
-    if named.id != coded.id:
-        text = f"The segment '{segment.name}' has the terminology of {coded.display_name}, and was read as that."
-        notes.append(
-            Finding("warning", "name-and-terminology", text, "Correct its terminology in Slicer if the name is right.")
-        )
-    return coded
-
-
-def _coded(entry: str, vocabulary: Vocabulary) -> Label | None:
-    """The label of Slicer's terminology entry ``context~category~type~modifier~…``, each ``scheme^value^meaning``."""
-    parts = entry.split("~")
-    if len(parts) < 3:
-        return None
-    category, type_, modifier = (_code(part) for part in (*parts[1:4], "")[:3])
-    if category is None or type_ is None:
-        return None
-    return vocabulary.find_terminology(category, type_, modifier)
-
-
-def _code(text: str) -> Code | None:
-    scheme, _, rest = text.partition("^")
-    value, _, meaning = rest.partition("^")
-    return Code(scheme, value, meaning) if scheme and value else None
