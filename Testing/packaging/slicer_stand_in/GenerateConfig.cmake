@@ -1,0 +1,1 @@
+# Slicer writes a package configuration for other extensions here.
