@@ -65,6 +65,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     for command in (configure, [cmake, "--install", str(build)]):
         done = subprocess.run(command, capture_output=True, text=True)
+        if "CMAKE_CXX_COMPILER" in done.stderr or "CMAKE_MAKE_PROGRAM" in done.stderr:
+            pytest.skip("cmake has no compiler or build tool here")
         assert done.returncode == 0, done.stderr
     assert (build / "unittests.txt").read_text(encoding="utf-8").split() == ["SynthCT.py"]
     return target / "lib" / "Slicer-5.12" / "qt-scripted-modules"
