@@ -13,13 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
-
 from SynthCTLib.errors import ModelError
 from SynthCTLib.resources import resource_path
 
 if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
     from SynthCTLib.store import ModelStore
 
 PARTS = ("autoencoder", "unet", "controlnet")
@@ -63,6 +62,8 @@ class ModelCard:
 
 @lru_cache(maxsize=1)
 def _validator() -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # here, so that shipped_cards() needs the standard library only
+
     schema = json.loads(resource_path("models", "card.schema.json").read_text(encoding="utf-8"))
     return Draft202012Validator(schema)
 
@@ -79,11 +80,26 @@ def read_card(path: Path) -> ModelCard:
         raise ModelError(f"The model card {path} cannot be read ({error.strerror}); check the path.") from error
     except ValueError as error:
         raise ModelError(f"The model card {path} is no valid JSON ({error}); correct or restore it.") from error
+    from jsonschema.exceptions import best_match
+
     worst = best_match(_validator().iter_errors(data))
     if worst is not None:
         where = "/".join(str(part) for part in worst.absolute_path) or "the top level"
         raise ModelError(f"The model card {path} is not valid at {where}: {worst.message}; correct this entry.")
     return ModelCard(**data, path=path)
+
+
+def shipped_cards() -> list[ModelCard]:
+    """The cards that come with SynthCT, embedded first, unchecked: for programs that have no jsonschema.
+
+    Raises ModelError when one cannot be read, which means the installation is damaged.
+    """
+    paths = sorted(resource_path("models").glob("*/card.json"))
+    try:
+        cards = [ModelCard(**json.loads(path.read_text(encoding="utf-8")), path=path) for path in paths]
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"A model card of SynthCT is damaged ({error}); install SynthCT again.") from error
+    return sorted(cards, key=lambda card: (not card.embedded, card.id))
 
 
 def list_cards(store: ModelStore | None = None) -> list[ModelCard]:

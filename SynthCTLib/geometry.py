@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import ndimage
@@ -21,6 +20,8 @@ def to_ras(volume: Volume) -> Volume:
 
     Oblique and sheared affines stay oblique and sheared; every voxel keeps its world position exactly.
     """
+    import nibabel as nib  # here, so that a grid can be planned where only NumPy is
+
     orientation = nib.io_orientation(volume.affine)
     array = nib.apply_orientation(volume.array, orientation)
     affine = volume.affine @ nib.orientations.inv_ornt_aff(orientation, volume.array.shape)

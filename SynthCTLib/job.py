@@ -52,6 +52,8 @@ class Job:
     retries: int = 0
     count: int = 1
     stop_with_stdin: bool = False
+    cancel_file: Path | None = None
+    parent_pid: int | None = None
 
     def with_seed(self) -> Job:
         """The same job with a seed: the given one, else one drawn at random."""
@@ -99,7 +101,7 @@ def job_from_json(data: Mapping[str, Any], base: Path | None = None) -> Job:
         raise InputError(f"The job cannot be used: {_sentence(problems[0])} Correct it and run again.")
     values = {key: value for key, value in data.items() if key != "schema"}
     base = base or Path()
-    for key in ("mask", "out", "ct"):
+    for key in ("mask", "out", "ct", "cancel_file"):
         if values.get(key) is not None:
             values[key] = base / Path(values[key])
     if values.get("labels") is not None and values["labels"] not in SCHEMES:

@@ -6,14 +6,13 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING, Any
 
 from SynthCTLib.errors import ModelError, ResourceError
 from SynthCTLib.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
 
 MEGABYTE = 1_000_000
 BLOCK = 4 * MEGABYTE
@@ -87,6 +86,10 @@ def write_weights(
         ModelError: a weight is not finite, or too large for half precision.
         ResourceError: not enough space on the disk.
     """
+    import torch  # here, so that hashing and listing models does not load PyTorch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     require_space(path.parent, sum(v.numel() * (2 if half else v.element_size()) for v in state.values()))
     weights = {key: (value.half() if half else value).contiguous() for key, value in state.items()}
     broken = next((key for key, value in weights.items() if not torch.isfinite(value).all()), None)

@@ -12,13 +12,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-import platformdirs
-
 from SynthCTLib.cards import PARTS, ModelCard
 from SynthCTLib.errors import ModelError
 from SynthCTLib.findings import Finding
 from SynthCTLib.model_files import make_folder, read_json, sha256_of, write_json
-from SynthCTLib.model_import import import_parts
 from SynthCTLib.progress import Progress
 
 Status = Literal["ready", "missing", "incomplete", "damaged"]
@@ -29,6 +26,8 @@ DOWNLOADS = "downloads"
 
 def default_root() -> Path:
     """``SYNTHCT_MODELS`` where it is set, else ``SynthCT/models`` in the platform's folder for user data."""
+    import platformdirs  # here, since 3D Slicer's own process does without it
+
     chosen = os.environ.get("SYNTHCT_MODELS")
     return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("SynthCT", appauthor=False) / "models"
 
@@ -87,6 +86,8 @@ class ModelStore:
         """
         if card.embedded:
             raise ModelError(f"{card.id} is part of SynthCT and needs no import; choose another card.")
+        from SynthCTLib.model_import import import_parts  # here, since it loads PyTorch
+
         path = self.folder(card) / RECORD
         recorded = read_json(path).get("files", {})
         for part, record in import_parts(card, self.folder(card), files, dict(recorded), half, progress):

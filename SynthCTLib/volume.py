@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import nibabel as nib
 import numpy as np
 
 
@@ -30,6 +29,8 @@ class Volume:
     @property
     def orientation(self) -> str:
         """Anatomical directions that the array axes point to, for example ``RAS`` or ``LPI``."""
+        import nibabel as nib  # here, so that a grid can be planned where only NumPy is
+
         return "".join(nib.aff2axcodes(self.affine))
 
     def with_array(self, array: np.ndarray) -> Volume:

@@ -4,8 +4,8 @@
 keeps the model loaded in between.
 
 Written down in ``docs/worker-protocol.md``. Standard output carries events and nothing else: what libraries print goes
-to standard error. SIGTERM, SIGINT or a line ``cancel`` on standard input stop the run between two steps; a process that
-is killed leaves at most a hidden working folder, which the next run removes.
+to standard error. SIGTERM, SIGINT, a line ``cancel`` on standard input or the job's ``cancel_file`` stop the run
+between two steps; a process that is killed leaves at most a hidden working folder, which the next run removes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from SynthCTLib.events import Emit, Event
 from SynthCTLib.job import Job, read_job
 from SynthCTLib.kept import Kept
 from SynthCTLib.runner import BROKEN_PIPE, guarded, run_generate
+from SynthCTLib.watch import watch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         job = read_job(path)
-        listen(sys.stdin, stop, job)
+        if job.cancel_file is None:  # else standard input may be the terminal of the parent and is left alone
+            listen(sys.stdin, stop, job)
+        watch(stop.set, job.cancel_file, job.parent_pid)
         run_generate(job, emit, stop.is_set)
 
     return guarded(work, emit)

@@ -1,4 +1,4 @@
-"""Where the engine (package ``SynthCTLib`` with its ``Resources``) is: in an installed extension and in a source tree."""
+"""Where the engine (``SynthCTLib`` with its ``Resources``) is: in an installed extension and in a source tree."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A signal in plain Python.
 
-Not Qt's: the run, the setup and the models are tested without Qt, and PythonQt cannot declare signals in Python classes.
+Not Qt's: run, setup and models are tested without Qt, and Python classes cannot declare signals in PythonQt.
 """
 
 from __future__ import annotations

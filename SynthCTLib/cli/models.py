@@ -127,7 +127,7 @@ def describe(card: ModelCard, store: ModelStore) -> dict[str, Any]:
 
 def open_store() -> ModelStore:
     """The store in its default place."""
-    from SynthCTLib.store import ModelStore  # here, since it loads PyTorch
+    from SynthCTLib.store import ModelStore  # here, since only these commands need it
 
     return ModelStore()
 
