@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from jsonschema import Draft202012Validator
+from typing import TYPE_CHECKING, Any
 
 from SynthCTLib.errors import InputError
 from SynthCTLib.resources import resource_path
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 SCHEMA = 1
 DEFAULT_MODEL = "synthct-embedded-v1"
@@ -131,6 +132,8 @@ def read_job(path: Path) -> Job:
 
 @cache
 def _validator() -> Draft202012Validator:
+    from jsonschema import Draft202012Validator  # here, since 3D Slicer's own process only asks for names and defaults
+
     schema = json.loads(resource_path("schemas", "job.schema.json").read_text(encoding="utf-8"))
     return Draft202012Validator(schema)
 
