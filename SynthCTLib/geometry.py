@@ -20,12 +20,21 @@ def to_ras(volume: Volume) -> Volume:
 
     Oblique and sheared affines stay oblique and sheared; every voxel keeps its world position exactly.
     """
-    import nibabel as nib  # here, so that a grid can be planned where only NumPy is
-
-    orientation = nib.io_orientation(volume.affine)
-    array = nib.apply_orientation(volume.array, orientation)
-    affine = volume.affine @ nib.orientations.inv_ornt_aff(orientation, volume.array.shape)
-    return Volume(array, affine)
+    frame = nearest_rotation(volume.affine)
+    axes = [-1, -1, -1]  # of the array, for X, Y, Z; the clearest direction chooses first
+    free = np.abs(frame)
+    for _ in range(3):
+        world, axis = np.unravel_index(free.argmax(), free.shape)
+        axes[world] = int(axis)
+        free[world, :], free[:, axis] = -1, -1
+    flipped = [frame[world, axis] < 0 for world, axis in enumerate(axes)]
+    step = tuple(slice(None, None, -1 if flip else 1) for flip in flipped)
+    affine = volume.affine.astype(float)
+    for world, axis in enumerate(axes):
+        sign, last = (-1, volume.array.shape[axis] - 1) if flipped[world] else (1, 0)
+        affine[:, world] = sign * volume.affine[:, axis]
+        affine[:3, 3] += last * volume.affine[:3, axis]
+    return Volume(volume.array.transpose(axes)[step], affine)
 
 
 def shear(affine: np.ndarray) -> float:
