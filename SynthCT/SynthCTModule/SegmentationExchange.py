@@ -1,0 +1,206 @@
+"""Segmentations out of Slicer and back: one label map in MAISI ids, and segments with the right labels.
+
+Slicer's own export matches labels by terminology, then by name, and then invents a number; so the label map is composed
+here, with an id for each segment that is known for certain.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+
+from SynthCTModule.Composition import composeLayers
+from SynthCTModule.LabelColors import isLabelColorTable, namesLabels, vocabulary
+from SynthCTModule.SegmentationLayers import referenceGrid, segmentationLayers
+from SynthCTModule.SegmentLabels import ResolvedSegment, resolveColors, resolveSegments, setSegmentLabel
+from SynthCTModule.Translation import _
+from SynthCTModule.VoxelGrid import Grid, arrayFromImage, fillImage, matrixFromArray, volumeGrid
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written to ``path``.
+
+    ``grid``: shape and affine. ``voxels``: voxels by label id, as in the file. ``scheme``: what the worker has to be
+    told about the numbers (``labels`` of the job): ``maisi``, or None where they are as in the node and the engine has
+    to find out. ``findings``: overlaps and losses (SynthCTLib.findings). ``segments``: as resolved.
+    """
+
+    path: Path
+    grid: Grid
+    voxels: dict[int, int]
+    scheme: str | None
+    findings: tuple[Any, ...] = ()
+    segments: tuple[ResolvedSegment, ...] = ()
+
+
+class UnknownSegments(RuntimeError):
+    """Segments with voxels whose label is not known for certain; ``segments`` are these."""
+
+    def __init__(self, segments: list[ResolvedSegment]) -> None:
+        self.segments = segments
+        super().__init__("\n".join(segment.problem for segment in segments))
+
+
+def exportLabelmap(node: Any, path: Path | str, referenceVolume: Any = None) -> ExportReport:
+    """Write a segmentation or label map volume node as NRRD label map that the engine reads; the node stays as it is.
+
+    Args:
+        node: vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode; its transforms are applied.
+        path: ends in ``.nrrd``. It appears complete or not at all.
+        referenceVolume: volume node whose grid the file gets; None: the grid that the segmentation was drawn on.
+
+    A voxel in several segments goes to the lesion, else to the smaller structure; the body gives way. The numbers of a
+    label map are told by its color table: SynthCT's, or one of the user's whose names and terminologies then count.
+    With one of Slicer's own color tables they stay as they are, since its names have nothing to do with them.
+
+    Raises:
+        UnknownSegments: a segment with voxels has no certain label. ValueError: there is nothing to export.
+        RuntimeError: the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".nrrd":
+        raise ValueError(_("A label map is written as .nrrd, not as '{name}'.").format(name=path.name))
+    grid = volumeGrid(referenceVolume) if referenceVolume is not None else None
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        return _exportVolume(node, path)
+    segments = resolveSegments(node)
+    layers = segmentationLayers(node, grid)
+    composed = composeLayers(layers, segments, grid, referenceGrid(node), vocabulary())
+    unknown = [s for s in segments if s.labelId is None and composed.filled.get(s.segmentId)]
+    if unknown:
+        raise UnknownSegments(unknown)
+    if composed.grid is None or not composed.array.any():
+        raise ValueError(
+            _("The segmentation '{name}' has no voxels; draw or load something first.").format(name=node.GetName())
+        )
+    writeLabelmap(composed.array, composed.grid.affine, path)
+    return ExportReport(path, composed.grid, composed.voxels, "maisi", composed.findings, tuple(segments))
+
+
+def importLabelmap(
+    source: Path | str | np.ndarray, ijkToRas: np.ndarray | None = None, name: str = "", scene: Any = None
+) -> Any:
+    """A new segmentation node with one segment per label: right names, colors, terminology and tags.
+
+    Args:
+        source: label map in MAISI ids: NIfTI or NRRD file, or an array (X, Y, Z) with ``ijkToRas`` (4, 4).
+
+    Raises ValueError for an id that is no label, RuntimeError when the file cannot be read.
+    """
+    scene = scene or slicer.mrmlScene
+    if not isinstance(source, np.ndarray):
+        name = name or Path(source).name.split(".")[0]
+        source, ijkToRas = readLabelmap(source)
+    if ijkToRas is None:
+        raise ValueError("An array of labels needs its position (ijkToRas).")
+    array = np.asarray(source)
+    ids = [int(value) for value in np.unique(array) if value]
+    known = {label.id for label in vocabulary().labels if not label.dummy}
+    strange = [value for value in ids if value not in known]
+    if strange:
+        text = _("{name} holds numbers that are no labels of SynthCT: {numbers}.")
+        raise ValueError(text.format(name=name, numbers=", ".join(map(str, strange))))
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name or "Segmentation"))
+    node.CreateDefaultDisplayNodes()
+    image = slicer.vtkOrientedImageData()
+    fillImage(image, array.astype(np.uint8))
+    image.SetImageToWorldMatrix(matrixFromArray(ijkToRas))
+    geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(image)
+    parameter = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    node.GetSegmentation().SetConversionParameter(parameter, geometry)
+    for labelId in ids:
+        _addSharedSegment(node, image, labelId)
+    return node
+
+
+def addLabelSegment(segmentationNode: Any, labelId: int) -> str:
+    """Add an empty segment for a label, with its name, color and terminology; returns the segment's id."""
+    segmentation = segmentationNode.GetSegmentation()
+    segmentId = segmentation.AddEmptySegment(segmentation.GenerateUniqueSegmentID(vocabulary().by_id(labelId).name))
+    setSegmentLabel(segmentationNode, segmentId, labelId)
+    return str(segmentId)
+
+
+def readLabelmap(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
+    """Array (X, Y, Z) and affine (4, 4; voxel → RAS mm) of a NIfTI or NRRD label map, read by Slicer.
+
+    Raises RuntimeError when it cannot be read.
+    """
+    node = slicer.vtkMRMLLabelMapVolumeNode()
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    array = arrayFromImage(node.GetImageData()) if storage.ReadData(node) and node.GetImageData() else None
+    if array is None:
+        raise RuntimeError(_("The label map {name} cannot be read.").format(name=Path(path).name))
+    return array.copy(order="F"), volumeGrid(node).affine
+
+
+def writeLabelmap(array: np.ndarray, affine: np.ndarray, path: Path) -> None:
+    """Write a label map (X, Y, Z; affine voxel → RAS mm) as NRRD, beside ``path`` and renamed when complete.
+
+    Raises RuntimeError when the place cannot be written.
+    """
+    node = slicer.vtkMRMLLabelMapVolumeNode()
+    image = slicer.vtkOrientedImageData()
+    fillImage(image, array)
+    slicer.vtkSlicerSegmentationsModuleLogic.CopyOrientedImageDataToVolumeNode(image, node)
+    node.SetIJKToRASMatrix(matrixFromArray(affine))
+    part = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    storage = slicer.vtkMRMLNRRDStorageNode()  # it keeps sheared axes, which NIfTI cannot
+    storage.SetFileName(str(part))
+    try:
+        if not storage.WriteData(node):
+            raise RuntimeError(_("{path} cannot be written; check the folder and the free space.").format(path=path))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _exportVolume(node: Any, path: Path) -> ExportReport:
+    grid = volumeGrid(node)
+    array = arrayFromImage(node.GetImageData())
+    present = [int(value) for value in np.unique(array) if value]
+    if not present:
+        raise ValueError(_("The label map '{name}' has no labels.").format(name=node.GetName()))
+    colors = _colorNode(node)
+    labels = resolveColors(colors, present) if namesLabels(colors) else []
+    array = _renumbered(array, labels) if labels else array
+    writeLabelmap(array, grid.affine, path)
+    scheme = "maisi" if labels or isLabelColorTable(colors) else None
+    return ExportReport(path, grid, _counts(array), scheme, segments=tuple(labels))
+
+
+def _colorNode(node: Any) -> Any:
+    display = node.GetDisplayNode()
+    return display.GetColorNode() if display else None
+
+
+def _renumbered(array: np.ndarray, labels: list[ResolvedSegment]) -> np.ndarray:
+    unknown = [label for label in labels if label.labelId is None]
+    if unknown:
+        raise UnknownSegments(unknown)
+    ids = np.zeros(array.shape, np.uint8, order="F")
+    for label in labels:
+        ids[array == int(label.segmentId)] = label.labelId
+    return ids
+
+
+def _counts(array: np.ndarray) -> dict[int, int]:
+    values, counts = np.unique(array, return_counts=True)
+    return {int(value): int(count) for value, count in zip(values, counts, strict=True) if value}
+
+
+def _addSharedSegment(node: Any, image: Any, labelId: int) -> None:
+    segment = slicer.vtkSegment()
+    segment.SetLabelValue(labelId)
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    segment.AddRepresentation(name, image)
+    segmentId = vocabulary().by_id(labelId).name
+    node.GetSegmentation().AddSegment(segment, segmentId)
+    setSegmentLabel(node, segmentId, labelId)
