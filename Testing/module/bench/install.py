@@ -1,0 +1,59 @@
+"""Puts the stand-ins where the module imports them from."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def install(temporary: Path) -> Any:
+    """Make ``qt``, ``ctk`` and the desktop's parts of ``slicer`` importable; returns the application.
+
+    Call it once per process. ``temporary``: folder for Slicer's temporary files.
+    """
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    from PySide6.QtWidgets import QApplication
+
+    qt_application = QApplication.instance() or QApplication(["bench"])
+    import slicer
+    import slicer.util
+
+    from Testing.module.bench import ctk_widgets, mrml_widgets, parameter_node
+    from Testing.module.bench.application import Application, make_scene
+    from Testing.module.bench.pythonqt import make_qt
+
+    custom = {**_classes(ctk_widgets, "ctk"), **_classes(mrml_widgets, "qMRML")}
+    sys.modules["qt"] = make_qt(custom)
+    sys.modules["ctk"] = ctk_widgets
+    for name, value in _classes(mrml_widgets, "qMRML").items():
+        setattr(slicer, name, value)
+    application = Application(temporary)
+    application.qtApplication = qt_application
+    slicer.app = application
+    slicer.modules = types.SimpleNamespace(synthct=types.SimpleNamespace(path=str(ROOT / "SynthCT" / "SynthCT.py")))
+    make_scene(application)
+    sys.modules["slicer.parameterNodeWrapper"] = parameter_node  # type: ignore[assignment]
+    from Testing.module.bench import scripted_module
+
+    sys.modules["slicer.ScriptedLoadableModule"] = scripted_module
+    sys.modules["slicer.i18n"] = _translation()
+    module_folder = str(ROOT / "SynthCT")
+    if module_folder not in sys.path:
+        sys.path.insert(0, module_folder)
+    return application
+
+
+def _classes(module: types.ModuleType, prefix: str) -> dict[str, type]:
+    return {name: value for name, value in vars(module).items() if name.startswith(prefix)}
+
+
+def _translation() -> types.ModuleType:
+    module = types.ModuleType("slicer.i18n")
+    module.tr = lambda text: text  # type: ignore[attr-defined]
+    module.translate = lambda _context, text: text  # type: ignore[attr-defined]
+    return module

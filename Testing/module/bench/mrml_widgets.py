@@ -1,0 +1,161 @@
+"""Stand-ins for the qMRML widgets that the module's .ui uses, on a real MRML scene."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Property, Signal, Slot
+from PySide6.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+from slicer import vtkMRMLScene
+
+from Testing.module.bench.pythonqt import with_habits
+
+
+class qMRMLWidget(with_habits(QWidget)):  # type: ignore[misc]
+    """The root of a module's .ui; gives its scene to the widgets in it, as the .ui's connections do in Slicer."""
+
+    isEntered = False
+    mrmlSceneChanged = Signal("vtkMRMLScene*")
+
+    def setMRMLScene(self, scene: Any) -> None:
+        """Give the scene to every widget inside that takes one."""
+        for child in self.findChildren(QWidget):
+            if hasattr(child, "setMRMLScene"):
+                child.setMRMLScene(scene)
+
+
+class qMRMLNodeComboBox(with_habits(QComboBox)):  # type: ignore[misc]
+    """Lists the scene's nodes of some classes and follows what is added and removed."""
+
+    currentNodeChanged = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._scene: Any = None
+        self._types: list[str] = []
+        self._none = False
+        self._none_text = "Select a node"
+        self.currentIndexChanged.connect(lambda _index: self.currentNodeChanged.emit(self.currentNode()))
+
+    def _set_types(self, value: Any) -> None:
+        self._types = list(value)
+        self._fill()
+
+    def _set_none(self, value: bool) -> None:
+        self._none = bool(value)
+        self._fill()
+
+    def _set_none_text(self, value: str) -> None:
+        self._none_text = value
+        self._fill()
+
+    nodeTypes = Property("QStringList", lambda self: self._types, _set_types)
+    noneEnabled = Property(bool, lambda self: self._none, _set_none)
+    noneDisplay = Property(str, lambda self: self._none_text, _set_none_text)
+    addEnabled = Property(bool, lambda self: False, lambda self, value: None)
+    removeEnabled = Property(bool, lambda self: False, lambda self, value: None)
+    renameEnabled = Property(bool, lambda self: False, lambda self, value: None)
+    editEnabled = Property(bool, lambda self: False, lambda self, value: None)
+    showChildNodeTypes = Property(bool, lambda self: False, lambda self, value: None)
+
+    @Slot("vtkMRMLScene*")
+    def setMRMLScene(self, scene: Any) -> None:
+        """Show the nodes of this scene from now on."""
+        self._scene = scene
+        for event in (vtkMRMLScene.NodeAddedEvent, vtkMRMLScene.NodeRemovedEvent, vtkMRMLScene.EndCloseEvent):
+            scene.AddObserver(event, lambda _caller, _event: self._fill())
+        self._fill()
+
+    def currentNode(self) -> Any:
+        """The chosen node, or None."""
+        identifier = self.currentData
+        return self._scene.GetNodeByID(identifier) if identifier and self._scene else None
+
+    def setCurrentNode(self, node: Any) -> None:
+        """Choose a node; None chooses nothing."""
+        self.setCurrentIndex(self.findData(node.GetID()) if node is not None else (0 if self._none else -1))
+
+    def _fill(self) -> None:
+        if self._scene is None:
+            return
+        before = self.currentNode()
+        identifier = before.GetID() if before is not None else None
+        self.blockSignals(True)
+        self.clear()
+        if self._none:
+            self.addItem(self._none_text, None)
+        for name in self._types:
+            for index in range(self._scene.GetNumberOfNodesByClass(name)):
+                node = self._scene.GetNthNodeByClass(index, name)
+                # Slicer lists subclasses only where showChildNodeTypes is on, and hides what is hidden from editors.
+                if node.GetClassName() == name and not node.GetHideFromEditors():
+                    self.addItem(node.GetName(), node.GetID())
+        self.setCurrentIndex(self.findData(identifier) if identifier else (0 if self._none else -1))
+        self.blockSignals(False)
+        if self.currentNode() is not before:
+            self.currentNodeChanged.emit(self.currentNode())
+
+
+class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
+    """Remembers what it was given; draws nothing."""
+
+    segmentationNodeSelectorVisible = Property(bool, lambda self: False, lambda self, value: None)
+    sourceVolumeNodeSelectorVisible = Property(bool, lambda self: False, lambda self, value: None)
+    switchToSegmentationsButtonVisible = Property(bool, lambda self: False, lambda self, value: None)
+    addRemoveSegmentButtonsVisible = Property(bool, lambda self: False, lambda self, value: None)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._editor_node: Any = None
+        self._segmentation: Any = None
+        self._source: Any = None
+        self._segment = ""
+        self._effect = ""
+        layout = QVBoxLayout(self)
+        layout.addWidget(QLabel("Slicer's Segment Editor", self))
+
+    @Slot("vtkMRMLScene*")
+    def setMRMLScene(self, _scene: Any) -> None:
+        """Nothing to do here."""
+
+    def setMRMLSegmentEditorNode(self, node: Any) -> None:
+        """The node that holds the editor's state."""
+        self._editor_node = node
+
+    def mrmlSegmentEditorNode(self) -> Any:
+        """The node that holds the editor's state."""
+        return self._editor_node
+
+    def setSegmentationNode(self, node: Any) -> None:
+        """The segmentation to edit."""
+        self._segmentation = node
+
+    def segmentationNode(self) -> Any:
+        """The segmentation that is edited."""
+        return self._segmentation
+
+    def setSourceVolumeNode(self, node: Any) -> None:
+        """The volume that gives the geometry."""
+        self._source = node
+
+    def sourceVolumeNode(self) -> Any:
+        """The volume that gives the geometry."""
+        return self._source
+
+    def setCurrentSegmentID(self, segment: str) -> None:
+        """Choose a segment."""
+        self._segment = segment
+
+    def currentSegmentID(self) -> str:
+        """The chosen segment."""
+        return self._segment
+
+    def setActiveEffectByName(self, name: str) -> None:
+        """Choose an effect; an empty name puts it away."""
+        self._effect = name
+
+    def setupViewObservations(self) -> None:
+        """Nothing to do here."""
+
+    def removeViewObservations(self) -> None:
+        """Nothing to do here."""
