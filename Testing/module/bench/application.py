@@ -1,4 +1,4 @@
-"""The parts of a running Slicer that slicer-core lacks: application, layout, module logics, a scene with its singletons."""
+"""The parts of a running Slicer that slicer-core lacks: application, layout, module logics, a scene with singletons."""
 
 from __future__ import annotations
 
