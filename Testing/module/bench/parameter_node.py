@@ -1,6 +1,8 @@
-"""``slicer.parameterNodeWrapper`` as far as the module uses it: typed fields on a vtkMRMLScriptedModuleNode and widgets
-bound to them. Values are stored as Slicer stores them: numbers and booleans as text, an enum by the name of its member, a
-node as a reference."""
+"""``slicer.parameterNodeWrapper`` as far as the module uses it: typed fields on a node, and widgets bound to them.
+
+Values are stored as Slicer stores them: numbers and booleans as text, an enum by the name of its member, a node as a
+reference.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
@@ -50,7 +50,7 @@ def with_habits(base: type) -> type:
 
 def _setter_of_known_attributes(base: type) -> Callable[[Any, str, Any], None]:
     def set_attribute(self: Any, attribute: str, value: Any) -> None:
-        # PySide's QUiLoader gives the root of a .ui its children as attributes; PythonQt does not, and nobody relies on it.
+        # PySide's QUiLoader gives the root of a .ui its children as attributes, which PythonQt does not.
         is_child = isinstance(value, QtCore.QObject) and value.parent() is not None
         if not attribute.startswith("_") and not is_child and not hasattr(type(self), attribute):
             raise AttributeError(f"{type(self).__name__} has no attribute '{attribute}'")
@@ -77,7 +77,7 @@ def _attribute(base: type, name: str) -> property:
 class _FileDialog:
     """The answers of file dialogs: a test puts paths into ``answers``; without an answer the dialog is canceled."""
 
-    answers: list[str] = []
+    answers: ClassVar[list[str]] = []
 
     @classmethod
     def _answer(cls, *_arguments: Any) -> str:
@@ -89,7 +89,7 @@ class _FileDialog:
 class _DesktopServices:
     """Opens nothing; remembers what would have been opened."""
 
-    opened: list[str] = []
+    opened: ClassVar[list[str]] = []
 
     @classmethod
     def openUrl(cls, url: QtCore.QUrl) -> bool:
