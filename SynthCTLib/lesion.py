@@ -78,15 +78,10 @@ def put_lesion(
     Raises:
         InputError: the organ is absent or too small there, or the lesion would be smaller than the voxels show.
     """
-    hosts = tuple(host_ids) if host_ids is not None else default_hosts(lesion_id)
+    natural = default_hosts(lesion_id)
+    hosts = natural if host_ids is None else tuple(host_ids)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    lesion = load_vocabulary().by_id(lesion_id)
-    if not np.pi / 6 * diameter_mm**3 >= _LEAST_VOXELS * spacing.prod():
-        least = (_LEAST_VOXELS * spacing.prod() * 6 / np.pi) ** (1 / 3)
-        raise InputError(
-            f"A {lesion.display_name.lower()} of {diameter_mm:g} mm is too small for voxels of "
-            f"{' × '.join(f'{step:.3g}' for step in spacing)} mm; choose at least {np.ceil(least):.0f} mm."
-        )
+    _check_size(lesion_id, diameter_mm, spacing)
     boxes = {host: box for host, box in label_boxes(labels).items() if host in hosts}
     if not boxes:
         raise InputError(f"{_names(hosts)}: not in the label map; draw it first or choose another lesion or organ.")
@@ -110,6 +105,15 @@ def put_lesion(
     result = labels.copy()
     result[box][lump] = lesion_id
     return _described(result, lump, box, affine, lesion_id, host)
+
+
+def _check_size(lesion_id: int, diameter_mm: float, spacing: np.ndarray) -> None:
+    least = (_LEAST_VOXELS * spacing.prod() * 6 / np.pi) ** (1 / 3)
+    if not diameter_mm >= least:
+        raise InputError(
+            f"{load_vocabulary().by_id(lesion_id).display_name}: {diameter_mm:g} mm is too small for voxels of "
+            f"{' × '.join(f'{step:.3g}' for step in spacing)} mm; choose at least {np.ceil(least):.0f} mm."
+        )
 
 
 def _free_place(
