@@ -133,9 +133,13 @@ class Vocabulary:
         candidates = self._containing_words(text)
         if len(candidates) > 1:
             raise InputError(f"'{text}' stands for several labels; choose among: {_enumerate(candidates)}.")
-        nearest = candidates or self._spelled_like(text)
+        nearest = self.suggestions(text)
         advice = f"did you mean: {_enumerate(nearest)}?" if nearest else "look the names up with 'synthct labels'."
         raise InputError(f"'{text}' is not a label that SynthCT knows; {advice}")
+
+    def suggestions(self, text: str) -> list[Label]:
+        """Labels that an unknown name may mean: those with all its words in a name, else those spelled most like it."""
+        return self._containing_words(text) or self._spelled_like(text)
 
     def search(self, prefix: str) -> list[Label]:
         """Labels whose names have, for each word of ``prefix``, a word that starts with it; best matches first.

@@ -114,7 +114,8 @@ def _by_name(name: str, coded: Coded, named: Label | None, vocabulary: Vocabular
         try:
             vocabulary.find(name)
         except InputError as error:
-            return Identity(None, None, _error("unknown-segment", str(error), ""))
+            suggestions = _ids(*vocabulary.suggestions(name))
+            return Identity(None, None, _error("unknown-segment", str(error), ""), suggestions)
     if named is not None and coded.specific and not _mentions(named, coded.words):
         text = f"The segment '{name}' was read by its name, although its terminology says '{' '.join(coded.words)}'."
         finding = Finding("warning", "name-and-terminology", text, "Choose its label if the name is wrong.")

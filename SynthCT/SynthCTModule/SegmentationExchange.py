@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import slicer
 
-from SynthCTModule.Composition import composeLayers
+from SynthCTModule.Composition import Composed, composeLayers
 from SynthCTModule.LabelColors import isLabelColorTable, namesLabels, vocabulary
 from SynthCTModule.SegmentationLayers import referenceGrid, segmentationLayers
 from SynthCTModule.SegmentLabels import ResolvedSegment, resolveColors, resolveSegments, setSegmentLabel
@@ -69,9 +69,7 @@ def exportLabelmap(node: Any, path: Path | str, referenceVolume: Any = None) -> 
     grid = volumeGrid(referenceVolume) if referenceVolume is not None else None
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         return _exportVolume(node, path)
-    segments = resolveSegments(node)
-    layers = segmentationLayers(node, grid)
-    composed = composeLayers(layers, segments, grid, referenceGrid(node), vocabulary())
+    composed, segments = composeSegmentation(node, grid)
     unknown = [s for s in segments if s.labelId is None and composed.filled.get(s.segmentId)]
     if unknown:
         raise UnknownSegments(unknown)
@@ -81,6 +79,13 @@ def exportLabelmap(node: Any, path: Path | str, referenceVolume: Any = None) -> 
         )
     writeLabelmap(composed.array, composed.grid.affine, path)
     return ExportReport(path, composed.grid, composed.voxels, "maisi", composed.findings, tuple(segments))
+
+
+def composeSegmentation(node: Any, grid: Grid | None = None) -> tuple[Composed, list[ResolvedSegment]]:
+    """One label map of a segmentation node without writing it, and what each segment is; unknown ones are left out."""
+    segments = resolveSegments(node)
+    layers = segmentationLayers(node, grid)
+    return composeLayers(layers, segments, grid, referenceGrid(node), vocabulary()), segments
 
 
 def importLabelmap(

@@ -62,6 +62,8 @@ def test_a_segment_is_the_right_label_or_a_sentence_names_it(name, tag, terminol
 def test_conflicting_labels_are_offered_as_candidates():
     assert identify_segment("colon", "1", SPLEEN_ENTRY, vocabulary).candidates == (SPLEEN, LIVER, COLON)
     assert identify_segment("spleen", "1", LIVER_ENTRY, vocabulary).candidates == (LIVER, SPLEEN)
+    assert identify_segment("splen", "", "", vocabulary).candidates[0] == SPLEEN
+    assert len(identify_segment("left lung", "", "", vocabulary).candidates) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+"""The result of a run as nodes beside its input: CT and mask, with settings, seed and report stored on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from SynthCTModule.SegmentationExchange import importLabelmap
+from SynthCTModule.Translation import _
+from SynthCTModule.WindowPresets import applyWindow, windowForRegion
+
+SETTINGS_ATTRIBUTE = "SynthCT.Settings"
+SEED_ATTRIBUTE = "SynthCT.Seed"
+REPORT_ATTRIBUTE = "SynthCT.Report"
+MASK_ROLE = "SynthCT.mask"
+"""Node reference from the CT to the mask that it was made from."""
+
+
+@dataclass(frozen=True)
+class ResultNodes:
+    """``ct``: vtkMRMLScalarVolumeNode in HU; ``mask``: vtkMRMLSegmentationNode on the same grid."""
+
+    ct: Any
+    mask: Any
+
+
+def importResult(
+    files: Mapping[str, Path | str], inputNode: Any, settings: Mapping[str, Any], name: str, scene: Any = None
+) -> ResultNodes:
+    """Load the files of a result (``ct``, ``mask``, ``report``) beside ``inputNode``, which stays as it is.
+
+    The nodes keep no link to the files, which the caller may remove. ``settings``: plain values of the run. A name that
+    is taken gets a number, so that several results stay side by side. Raises RuntimeError when a file cannot be read;
+    then no node is left behind.
+    """
+    scene = scene or slicer.mrmlScene
+    report = json.loads(Path(files["report"]).read_text(encoding="utf-8"))
+    ct = _readCt(files["ct"], scene.GenerateUniqueName(f"{name} CT"), scene)
+    try:
+        mask = importLabelmap(files["mask"], name=f"{name} mask", scene=scene)
+    except (RuntimeError, ValueError):
+        scene.RemoveNode(ct)
+        raise
+    mask.SetReferenceImageGeometryParameterFromVolumeNode(ct)
+    ct.SetNodeReferenceID(MASK_ROLE, mask.GetID())
+    for node in (ct, mask):
+        _remember(node, settings, report)
+        if inputNode is not None:
+            _placeBeside(node, inputNode, scene)
+    applyWindow(ct, windowForRegion(report.get("region", ())))
+    return ResultNodes(ct, mask)
+
+
+def showResult(nodes: ResultNodes) -> None:
+    """Show the CT as background of all slice views, centered, with the mask over it."""
+    scene = nodes.ct.GetScene()
+    for composite in _nodes(scene, "vtkMRMLSliceCompositeNode"):
+        composite.SetBackgroundVolumeID(nodes.ct.GetID())
+    nodes.ct.SetDisplayVisibility(True)
+    nodes.mask.SetDisplayVisibility(True)
+    bounds = [0.0] * 6
+    nodes.ct.GetRASBounds(bounds)
+    center = [(low + high) / 2 for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
+    jumpTo(center, scene)
+
+
+def jumpTo(position: Any, scene: Any = None) -> None:
+    """Move all slice views to a position (RAS mm) and center it."""
+    for sliceNode in _nodes(scene or slicer.mrmlScene, "vtkMRMLSliceNode"):
+        sliceNode.JumpSliceByCentering(*position)
+
+
+def storedSettings(node: Any) -> dict[str, Any] | None:
+    """The settings that a result was made with; None for nodes that are no result."""
+    return _stored(node, SETTINGS_ATTRIBUTE)
+
+
+def storedReport(node: Any) -> dict[str, Any] | None:
+    """The report of a result; None for nodes that are no result."""
+    return _stored(node, REPORT_ATTRIBUTE)
+
+
+def storedSeed(node: Any) -> int | None:
+    """The seed that gave a result; None for nodes that are no result."""
+    text = node.GetAttribute(SEED_ATTRIBUTE)
+    return int(text) if text else None
+
+
+def results(scene: Any = None) -> list[ResultNodes]:
+    """All results in the scene, the oldest first."""
+    volumes = _nodes(scene or slicer.mrmlScene, "vtkMRMLScalarVolumeNode")
+    return [
+        ResultNodes(ct, mask)
+        for ct in volumes
+        if ct.GetAttribute(REPORT_ATTRIBUTE) and (mask := ct.GetNodeReference(MASK_ROLE)) is not None
+    ]
+
+
+def _readCt(path: Path | str, name: str, scene: Any) -> Any:
+    node = slicer.vtkMRMLScalarVolumeNode()
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    if not storage.ReadData(node) or node.GetImageData() is None:
+        raise RuntimeError(_("The CT {name} cannot be read.").format(name=Path(path).name))
+    node.SetName(name)
+    scene.AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def _remember(node: Any, settings: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+    node.SetAttribute(SETTINGS_ATTRIBUTE, json.dumps(dict(settings), default=str))
+    node.SetAttribute(REPORT_ATTRIBUTE, json.dumps(report))
+    node.SetAttribute(SEED_ATTRIBUTE, str(report["seed"]))
+    node.SetDescription(str(report["disclaimer"]))
+
+
+def _stored(node: Any, attribute: str) -> dict[str, Any] | None:
+    text = node.GetAttribute(attribute)
+    return json.loads(text) if text else None
+
+
+def _placeBeside(node: Any, inputNode: Any, scene: Any) -> None:
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    parent = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(inputNode))
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), parent)
+
+
+def _nodes(scene: Any, className: str) -> list[Any]:
+    return [scene.GetNthNodeByClass(index, className) for index in range(scene.GetNumberOfNodesByClass(className))]
