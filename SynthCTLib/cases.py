@@ -84,6 +84,8 @@ def cases_in(folder: Path) -> tuple[list[Case], list[str]]:
     """A user's own cases: those in the subfolders of ``folder`` by id, and a sentence for each that cannot be used."""
     cases, problems = [], []
     for path in sorted(Path(folder).glob(f"*/{CASE_FILE}")):
+        if path.parent.name.startswith("."):  # a case that is being written
+            continue
         try:
             cases.append(read_case(path.parent))
         except InputError as error:
