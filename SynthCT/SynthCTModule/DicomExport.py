@@ -8,6 +8,7 @@ from typing import Any
 
 import slicer
 
+from SynthCTModule.ResultNodes import hierarchyItem
 from SynthCTModule.Translation import _
 
 MARK = "SYNTHETIC"
@@ -116,15 +117,14 @@ def _withPatientAndStudy(node: Any) -> int:
 
     A patient and a study of the user's own stay as they are: the result is put into synthetic ones.
     """
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
-    item = hierarchy.GetItemByDataNode(node)
+    hierarchy, item = hierarchyItem(node)
     constants = slicer.vtkMRMLSubjectHierarchyConstants
     patient = hierarchy.GetItemAncestorAtLevel(item, constants.GetDICOMLevelPatient())
     if not patient or not hierarchy.GetItemName(patient).startswith(MARK):
         patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), f"{MARK} {node.GetName()}")
         study = hierarchy.CreateStudyItem(patient, f"{MARK} SynthCT")
         hierarchy.SetItemParent(item, study)
-    return int(item)
+    return item
 
 
 def _files(folder: Path) -> list[Path]:

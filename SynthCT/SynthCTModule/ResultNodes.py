@@ -51,7 +51,7 @@ def importResult(
     for node in (ct, mask):
         _remember(node, settings, report)
         if inputNode is not None:
-            _placeBeside(node, inputNode, scene)
+            _placeBeside(node, inputNode)
     applyWindow(ct, windowForRegion(report.get("region", ())))
     return ResultNodes(ct, mask)
 
@@ -101,6 +101,13 @@ def results(scene: Any = None) -> list[ResultNodes]:
     ]
 
 
+def hierarchyItem(node: Any) -> tuple[Any, int]:
+    """The subject hierarchy and the item of a node in it, which is made where Slicer has not done it yet."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+    item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+    return hierarchy, int(item)
+
+
 def _readCt(path: Path | str, name: str, scene: Any) -> Any:
     node = slicer.vtkMRMLScalarVolumeNode()
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
@@ -109,7 +116,6 @@ def _readCt(path: Path | str, name: str, scene: Any) -> Any:
         raise RuntimeError(_("The CT {name} cannot be read.").format(name=Path(path).name))
     node.SetName(name)
     scene.AddNode(node)
-    node.CreateDefaultDisplayNodes()
     return node
 
 
@@ -125,10 +131,10 @@ def _stored(node: Any, attribute: str) -> dict[str, Any] | None:
     return json.loads(text) if text else None
 
 
-def _placeBeside(node: Any, inputNode: Any, scene: Any) -> None:
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    parent = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(inputNode))
-    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), parent)
+def _placeBeside(node: Any, inputNode: Any) -> None:
+    hierarchy, inputItem = hierarchyItem(inputNode)
+    _hierarchy, item = hierarchyItem(node)
+    hierarchy.SetItemParent(item, hierarchy.GetItemParent(inputItem))
 
 
 def _nodes(scene: Any, className: str) -> list[Any]:

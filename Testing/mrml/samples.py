@@ -9,7 +9,7 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is missing (extra module-test)")
 
-from SynthCTModule.VoxelGrid import fillImage, matrixFromArray  # noqa: E402
+from SynthCTModule.VoxelGrid import fillImage, matrixFromArray
 
 LIVER, SPLEEN, RIGHT_KIDNEY, AORTA, LEFT_KIDNEY, HEPATIC_TUMOR, COLON, BODY = 1, 3, 5, 6, 14, 26, 62, 200
 SHAPE = (20, 18, 16)

@@ -10,8 +10,8 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is missing (extra module-test)")
 
-from SynthCTLib.findings import Finding  # noqa: E402
-from SynthCTModule.SegmentationCheck import (  # noqa: E402
+from SynthCTLib.findings import Finding
+from SynthCTModule.SegmentationCheck import (
     ADD_BODY,
     DROP,
     RENAME,
@@ -22,9 +22,9 @@ from SynthCTModule.SegmentationCheck import (  # noqa: E402
     applyFix,
     checkSegmentation,
 )
-from SynthCTModule.SegmentationExchange import exportLabelmap, importLabelmap, readLabelmap  # noqa: E402
-from SynthCTModule.SegmentLabels import resolveSegments, setSegmentLabel  # noqa: E402
-from Testing.mrml.samples import (  # noqa: E402
+from SynthCTModule.SegmentationExchange import exportLabelmap, importLabelmap, readLabelmap
+from SynthCTModule.SegmentLabels import resolveSegments, setSegmentLabel
+from Testing.mrml.samples import (
     AORTA,
     BODY,
     LIVER,

@@ -9,18 +9,18 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is missing (extra module-test)")
 
-from SynthCTLib.labels import load_vocabulary  # noqa: E402
-from SynthCTLib.reading import read_segmentation  # noqa: E402
-from SynthCTModule.SegmentationExchange import (  # noqa: E402
+from SynthCTLib.labels import load_vocabulary
+from SynthCTLib.reading import read_segmentation
+from SynthCTModule.SegmentationExchange import (
     UnknownSegments,
     addLabelSegment,
     exportLabelmap,
     importLabelmap,
     readLabelmap,
 )
-from SynthCTModule.SegmentLabels import resolveSegments  # noqa: E402
-from SynthCTModule.VoxelGrid import fillImage, matrixFromArray  # noqa: E402
-from Testing.mrml.samples import (  # noqa: E402
+from SynthCTModule.SegmentLabels import resolveSegments
+from SynthCTModule.VoxelGrid import fillImage, matrixFromArray
+from Testing.mrml.samples import (
     AORTA,
     BODY,
     COLON,

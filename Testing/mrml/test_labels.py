@@ -7,14 +7,14 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is missing (extra module-test)")
 
-from SynthCTLib.labels import load_vocabulary  # noqa: E402
-from SynthCTLib.reading import read_segmentation  # noqa: E402
-from SynthCTLib.segment_identity import ID_TAG as ENGINE_TAG  # noqa: E402
-from SynthCTModule.LabelColors import TABLE_NAME, labelColor, labelColorTable, terminologyEntry  # noqa: E402
-from SynthCTModule.SegmentationExchange import UnknownSegments, exportLabelmap, importLabelmap  # noqa: E402
-from SynthCTModule.SegmentLabels import ID_TAG, resolveSegments, segmentTag, setSegmentLabel  # noqa: E402
-from SynthCTModule.VoxelGrid import fillImage, matrixFromArray  # noqa: E402
-from Testing.mrml.samples import (  # noqa: E402
+from SynthCTLib.labels import load_vocabulary
+from SynthCTLib.reading import read_segmentation
+from SynthCTLib.segment_identity import ID_TAG as ENGINE_TAG
+from SynthCTModule.LabelColors import TABLE_NAME, labelColor, labelColorTable, terminologyEntry
+from SynthCTModule.SegmentationExchange import UnknownSegments, exportLabelmap, importLabelmap
+from SynthCTModule.SegmentLabels import ID_TAG, resolveSegments, segmentTag, setSegmentLabel
+from SynthCTModule.VoxelGrid import fillImage, matrixFromArray
+from Testing.mrml.samples import (
     LEFT_KIDNEY,
     LIVER,
     RIGHT_KIDNEY,

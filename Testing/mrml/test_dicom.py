@@ -1,0 +1,176 @@
+"""What leaves Slicer says that it is synthetic, or is not offered, with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is missing (extra module-test)")
+pydicom = pytest.importorskip("pydicom", reason="pydicom is missing (extra module-test)")
+
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from SynthCTLib.reading import read_segmentation
+from SynthCTModule.DicomExport import (
+    ctExportReason,
+    exportCt,
+    exportSeg,
+    saveMask,
+    segExportReason,
+    syntheticTags,
+)
+from SynthCTModule.GridBox import templateVolume
+from SynthCTModule.ResultNodes import hierarchyItem
+from SynthCTModule.SegmentationExchange import importLabelmap
+from SynthCTModule.VoxelGrid import Grid
+from Testing.mrml.samples import LIVER, TURNED, box
+
+# Names that DICOMScalarVolumePlugin.export reads from its exportables (Slicer 5.12 and 5.13).
+READ_BY_SLICER = {
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientComments", "StudyID", "StudyDate",
+    "StudyTime", "StudyDescription", "Modality", "Manufacturer", "Model", "SeriesDescription", "SeriesNumber",
+    "SeriesDate", "SeriesTime", "ContentDate", "ContentTime", "StudyInstanceUID", "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+}  # fmt: skip
+
+
+class Exportable:
+    """As qSlicerDICOMExportable: tags by name, and a directory."""
+
+    def __init__(self, item: int) -> None:
+        self.subjectHierarchyItemID = item
+        self.directory = ""
+        self.tags: dict[str, str] = {}
+
+    def setTag(self, name: str, value: str) -> None:
+        self.tags[name] = value
+
+    def tag(self, name: str) -> str:
+        return self.tags.get(name, "")
+
+
+class Plugin:
+    """As DICOMScalarVolumePluginClass: needs a study of a patient; writes files into a folder of its own."""
+
+    def __init__(self, scene) -> None:
+        self.scene = scene
+
+    def examineForExport(self, item: int) -> list[Exportable]:
+        return [Exportable(item)]
+
+    def export(self, exportables: list[Exportable]) -> str:
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
+        for exportable in exportables:
+            study = hierarchy.GetItemParent(exportable.subjectHierarchyItemID)
+            if not hierarchy.GetItemParent(study) or hierarchy.GetItemLevel(study) != "Study":
+                return "Unable to get study"
+            folder = Path(exportable.directory) / "ScalarVolume_1"
+            folder.mkdir()
+            for number in (1, 2):
+                write(folder / f"IMG{number:04d}.dcm", exportable)
+        return ""
+
+
+def write(path: Path, exportable: Exportable) -> None:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = pydicom.Dataset()
+    dataset.file_meta = meta
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+    dataset.PatientName, dataset.PatientID = exportable.tag("PatientName"), exportable.tag("PatientID")
+    dataset.SeriesDescription, dataset.Modality = exportable.tag("SeriesDescription"), exportable.tag("Modality")
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def modulesOf(scene, **more) -> SimpleNamespace:
+    plugins = {"DICOMScalarVolumePlugin": lambda: Plugin(scene), "DICOMSegmentationPlugin": lambda: Plugin(scene)}
+    return SimpleNamespace(dicomPlugins=plugins, createdicomseries=object(), **more)
+
+
+def test_all_tags_are_ones_that_slicer_reads_and_say_that_the_image_is_synthetic():
+    tags = syntheticTags("Thorax mit Läsion " * 9, 4294967295)
+    assert set(tags) <= READ_BY_SLICER
+    for tag in ("PatientName", "PatientID", "PatientComments", "StudyDescription", "SeriesDescription"):
+        assert tags[tag].startswith("SYNTHETIC")
+    assert len(tags["SeriesDescription"]) <= 64 and tags["Modality"] == "CT"
+
+
+def test_without_dicom_module_or_writer_the_reason_is_given():
+    assert "without the DICOM module" in ctExportReason(SimpleNamespace())
+    assert "Create DICOM Series" in ctExportReason(SimpleNamespace(dicomPlugins={"DICOMScalarVolumePlugin": object}))
+    assert "QuantitativeReporting" in segExportReason(SimpleNamespace(dicomPlugins={}))
+
+
+def test_an_export_that_is_impossible_stops_with_the_reason(scene, tmp_path):
+    volume = templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene)
+    with pytest.raises(RuntimeError, match="without the DICOM module"):
+        exportCt(volume, tmp_path, modules=SimpleNamespace())
+    with pytest.raises(RuntimeError, match="QuantitativeReporting"):
+        exportSeg(volume, tmp_path, modules=SimpleNamespace())
+
+
+def test_every_written_file_is_marked_in_patient_series_and_image_comments(scene, tmp_path):
+    volume = templateVolume(Grid((4, 4, 4), np.eye(4)), "Chest CT", scene)
+    assert ctExportReason(modulesOf(scene)) == ""
+    written = exportCt(volume, tmp_path / "DICOM Ausgabe", 7, modulesOf(scene))
+    assert len(written) == 2
+    for path in written:
+        dataset = pydicom.dcmread(path)
+        for text in (str(dataset.PatientName), dataset.SeriesDescription, dataset.ImageComments):
+            assert "SYNTHETIC" in text
+        assert "seed 7" in dataset.SeriesDescription and "Chest CT" in dataset.SeriesDescription
+        assert list(dataset.ImageType)[:2] == ["DERIVED", "SECONDARY"]
+
+
+def test_files_that_were_there_before_are_not_marked(scene, tmp_path):
+    patient = Exportable(0)
+    patient.tags = {"PatientName": "Real^Patient", "PatientID": "1", "SeriesDescription": "CT", "Modality": "CT"}
+    write(tmp_path / "real.dcm", patient)
+    before = (tmp_path / "real.dcm").read_bytes()
+    exportCt(templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene), tmp_path, modules=modulesOf(scene))
+    assert (tmp_path / "real.dcm").read_bytes() == before
+
+
+def test_a_synthetic_ct_never_enters_the_study_of_a_real_patient(scene, tmp_path):
+    volume = templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene)
+    hierarchy, item = hierarchyItem(volume)
+    real = hierarchy.CreateStudyItem(hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "Meier, Anna"), "CT")
+    hierarchy.SetItemParent(item, real)
+    exportCt(volume, tmp_path / "a", modules=modulesOf(scene))
+    patient = hierarchy.GetItemParent(hierarchy.GetItemParent(item))
+    assert hierarchy.GetItemName(patient).startswith("SYNTHETIC")
+    exportCt(volume, tmp_path / "b", modules=modulesOf(scene))
+    assert hierarchy.GetItemParent(hierarchy.GetItemParent(item)) == patient
+
+
+def test_slicers_refusal_reaches_the_user(scene, tmp_path):
+    class Refusing(Plugin):
+        def export(self, exportables):
+            return "Empty modality"
+
+    modules = SimpleNamespace(dicomPlugins={"DICOMScalarVolumePlugin": lambda: Refusing(scene)}, createdicomseries=1)
+    with pytest.raises(RuntimeError, match="Empty modality"):
+        exportCt(templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene), tmp_path, modules=modules)
+
+
+def test_the_mask_goes_through_the_plugin_where_quantitativereporting_is(scene, tmp_path):
+    mask = importLabelmap(box((2, 5), (2, 5), (2, 5)).astype(np.uint8) * LIVER, TURNED, "Mask", scene)
+    exportSeg(mask, tmp_path / "seg", 7, modulesOf(scene, quantitativereporting=object()))
+    assert len(list((tmp_path / "seg").rglob("*.dcm"))) == 2
+
+
+def test_a_saved_mask_is_read_by_the_engine_and_appears_complete_or_not_at_all(scene, tmp_path):
+    mask = importLabelmap(box((2, 5), (2, 5), (2, 5)).astype(np.uint8) * LIVER, TURNED, "Mask", scene)
+    path = tmp_path / "Größe.seg.nrrd"
+    saveMask(mask, path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert set(np.unique(read_segmentation(path).volume.array)) == {0, LIVER}
+    with pytest.raises(ValueError, match=r"as \.seg\.nrrd"):
+        saveMask(mask, tmp_path / "mask.nii.gz")
+    with pytest.raises(RuntimeError, match="cannot be written"):
+        saveMask(mask, tmp_path / "missing" / "mask.seg.nrrd")
