@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -248,3 +249,26 @@ def test_a_case_without_its_label_map_is_refused(tmp_path: Path) -> None:
         read_case(tmp_path)
     with pytest.raises(InputError, match="cannot be read"):
         read_case(tmp_path / "nowhere")
+
+
+def test_the_example_in_the_documentation_runs_and_its_table_names_every_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs" / "cases.md").read_text(encoding="utf-8")
+    assert [case.id for case in CASES] == re.findall(r"^\| `(\w+)` \| [a-z]", text, re.MULTILINE)[: len(CASES)]
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/cases.md", "exec"), {})
+    opened = read_case(tmp_path / "elsewhere" / "small_liver_lesion")
+    assert opened.pair is not None and opened.pair.healthy == "totalseg_s0327_abdomen_pelvis"
+
+
+def test_the_documentation_explains_every_field() -> None:
+    text = (ROOT / "docs" / "cases.md").read_text(encoding="utf-8")
+    schema = case_schema()
+    fields = [
+        *schema["properties"],
+        *schema["properties"]["view"]["properties"],
+        *schema["$defs"]["question"]["properties"],
+    ]
+    assert not [field for field in fields if f"`{field}`" not in text]
