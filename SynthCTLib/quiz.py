@@ -15,6 +15,7 @@ from SynthCTLib.errors import InputError
 from SynthCTLib.labels import BACKGROUND, load_vocabulary
 from SynthCTLib.measures import UNITS, measure
 from SynthCTLib.quiz_questions import Question
+from SynthCTLib.slabs import count_ids
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Quiz:
         self.answers: list[Answer] = []
         self._labels, self._affine = labels, np.asarray(affine, float)
         self._to_index = np.linalg.inv(self._affine)
-        present = set(np.unique(labels).tolist())
+        present = set(np.flatnonzero(count_ids(labels)).tolist())
         for question in self.questions:
             if question.label not in present:
                 raise InputError(f"{_name(question.label)} is not in the label map, so that it cannot be asked for.")
