@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from SynthCTLib.labels import Vocabulary, load_vocabulary
+from SynthCTLib.slabs import id_profiles
 from SynthCTLib.volume import Volume
 
 # Organs without a side in their name that lie on one in (nearly) everybody.
@@ -57,9 +58,9 @@ class Relation:
 
 
 def label_places(labels: Volume, stride: tuple[int, int, int] = (1, 1, 1)) -> dict[int, LabelPlace]:
-    """Size and place of each label of a uint8 volume; with a ``stride`` > 1 only every n-th voxel is looked at."""
+    """Size and place of each label (ids 1-255) of a volume; with a ``stride`` > 1 only every n-th voxel counts."""
     array = labels.array[tuple(slice(None, None, step) for step in stride)]
-    profiles = [_profile(np.moveaxis(array, axis, 0)) for axis in range(3)]
+    profiles = id_profiles(array)
     voxels = profiles[0].sum(axis=0)
     places = {}
     for label in np.flatnonzero(voxels):
@@ -117,8 +118,3 @@ def _levels() -> tuple[dict[int, int], frozenset[int]]:
     ids = {vocabulary.find(name).id: (name, level) for name, level in _LEVELS.items()}
     strict = frozenset(i for i, (name, _) in ids.items() if name.startswith("vertebrae") or name == "sacrum")
     return {i: level for i, (_, level) in ids.items()}, strict
-
-
-def _profile(array: np.ndarray) -> np.ndarray:
-    """Voxels of each id (256) in each plane along the first axis."""
-    return np.stack([np.bincount(plane.ravel(), minlength=256) for plane in array])

@@ -9,11 +9,14 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from SynthCTLib.anatomy import label_places
 from SynthCTLib.body_outline import inside, middle_plane, trunk_outline
 from SynthCTLib.errors import InputError
 from SynthCTLib.findings import Finding
+from SynthCTLib.geometry import interpolate_along
 from SynthCTLib.labels import BODY
 from SynthCTLib.skin_depth import label_roles
+from SynthCTLib.slabs import blocks, count_ids
 from SynthCTLib.volume import Volume
 
 COARSE = 4.0
@@ -56,8 +59,7 @@ def body_from_labels(labels: Volume) -> np.ndarray:
     if not (label_roles().depth_class[coarse.array] >= 0).any():
         raise InputError("The label map holds no organ to build the body from; check that it is not empty.")
     envelope = _upsample(_coarse_envelope(coarse), labels.shape, factors)
-    envelope |= labels.array != 0
-    return envelope
+    return np.logical_or(envelope, labels.array, out=envelope)
 
 
 def body_from_ct(hu: Volume) -> np.ndarray:
@@ -82,7 +84,10 @@ def add_body(labels: Volume, ct: Volume | None = None) -> Volume:
     if ct is not None and (ct.shape != labels.shape or not np.allclose(ct.affine, labels.affine, atol=1e-2)):
         raise InputError("The CT and the segmentation have different grids; resample one to the other first.")
     envelope = body_from_labels(labels) if ct is None else body_from_ct(ct)
-    return labels.with_array(np.where(envelope & (labels.array == 0), labels.array.dtype.type(BODY), labels.array))
+    filled = np.empty(labels.shape, labels.array.dtype)
+    for target, ids, inside_skin in zip(filled, labels.array, envelope, strict=True):
+        target[...] = np.where(inside_skin & (ids == 0), BODY, ids)
+    return labels.with_array(filled)
 
 
 def envelope_confidence(labels: Volume) -> float:
@@ -130,14 +135,14 @@ def _coarse_labels(labels: Volume) -> tuple[Volume, tuple[int, int, int]]:
     if labels.array.dtype != np.uint8:
         raise InputError("The body envelope needs labels as unsigned bytes (MAISI ids 0-255).")
     coarse, factors = _coarse(labels, COARSE)
-    present, sampled = np.zeros(256, bool), np.zeros(256, bool)
-    for plane in labels.array:
-        present[plane] = True
-    sampled[coarse.array] = True
+    sampled = count_ids(coarse.array)
     array = coarse.array.copy()
-    for lost in np.flatnonzero(present & ~sampled):
-        places = np.nonzero(labels.array == lost)
-        array[tuple(np.minimum(p // f, n - 1) for p, f, n in zip(places, factors, array.shape, strict=True))] = lost
+    for lost, place in label_places(labels).items():
+        if sampled[lost]:
+            continue
+        box = labels.array[tuple(slice(low, high + 1) for low, high in zip(place.low, place.high, strict=True))]
+        voxels = [index + low for index, low in zip(np.nonzero(box == lost), place.low, strict=True)]
+        array[tuple(np.minimum(v // f, n - 1) for v, f, n in zip(voxels, factors, array.shape, strict=True))] = lost
     return coarse.with_array(array), factors
 
 
@@ -211,28 +216,20 @@ def _join_thighs(depth: np.ndarray, array: np.ndarray, spacing: tuple[float, flo
 
 
 def _upsample(depth: np.ndarray, shape: tuple[int, int, int], factors: tuple[int, int, int]) -> np.ndarray:
-    """Where the linearly interpolated coarse ``depth`` is positive, slice by slice on the full grid."""
+    """Where the linearly interpolated coarse ``depth`` is positive on the full grid."""
     envelope = np.empty(shape, bool)
-    for k in range(shape[2]):
-        plane = _interpolate(depth, 2, np.array([k]), factors[2])[:, :, 0]
-        plane = _interpolate(plane, 0, np.arange(shape[0]), factors[0])
-        envelope[:, :, k] = _interpolate(plane, 1, np.arange(shape[1]), factors[1]) > 0
+    x, y, z = ((np.arange(n) - f // 2) / f for n, f in zip(shape, factors, strict=True))
+    columns = interpolate_along(depth, 2, z)
+    for part in blocks(shape[0]):
+        envelope[part] = interpolate_along(interpolate_along(columns, 0, x[part]), 1, y) > 0
     return envelope
-
-
-def _interpolate(coarse: np.ndarray, axis: int, index: np.ndarray, factor: int) -> np.ndarray:
-    """Values at ``index`` of the full grid along ``axis``: linear, constant beyond the ends."""
-    position = np.clip((index - factor // 2) / factor, 0, coarse.shape[axis] - 1)
-    below = position.astype(int)
-    above = np.minimum(below + 1, coarse.shape[axis] - 1)
-    weight = np.expand_dims((position - below).astype(np.float32), tuple(a for a in range(coarse.ndim) if a != axis))
-    return coarse.take(below, axis) * (1 - weight) + coarse.take(above, axis) * weight
 
 
 def _repeat(coarse: np.ndarray, shape: tuple[int, int, int], factors: tuple[int, int, int]) -> np.ndarray:
     """Nearest coarse voxel for each voxel of the full grid."""
-    index = [np.minimum(np.arange(n) // f, m - 1) for n, f, m in zip(shape, factors, coarse.shape, strict=True)]
-    return coarse[np.ix_(*index)]
+    for axis, (count, factor) in enumerate(zip(shape, factors, strict=True)):
+        coarse = coarse.take(np.minimum(np.arange(count) // factor, coarse.shape[axis] - 1), axis)
+    return coarse
 
 
 def _patient(tissue: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
@@ -242,10 +239,11 @@ def _patient(tissue: np.ndarray, spacing: tuple[float, float, float]) -> np.ndar
     if count == 0:
         return opened
     thickness = ndimage.distance_transform_edt(opened, sampling=spacing)
-    thickest = ndimage.maximum(thickness, pieces, np.arange(count + 1))
+    thick = np.zeros(count + 1, bool)
+    thick[pieces[thickness > CT_CORE]] = True
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    keep = (thickest > CT_CORE) & (sizes > sizes.max() / 50)
+    keep = thick & (sizes > sizes.max() / 50)
     keep[sizes.argmax()] = True
     keep[0] = False
     # An opening takes thin but real parts off as well (skin folds, ears); what hangs together with the rest comes back

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
-from SynthCTLib.slabs import slabs
+from SynthCTLib.slabs import blocks, memory_order, slabs
 from SynthCTLib.volume import Volume
 
 # Grids that differ by less than this (in voxels, at the far corner) are the same grid.
@@ -69,10 +69,8 @@ def resample_labels(volume: Volume, shape: Sequence[int], affine: np.ndarray) ->
     if same_grid(volume, shape, affine):
         return Volume(volume.array, affine)
     step = np.linalg.inv(volume.affine) @ affine
-    scale = np.diag(step)[:3]
-    off_axis = np.abs(step[:3, :3] - np.diag(scale)) @ np.array(shape)
-    if off_axis.max() < _SAME:
-        return Volume(_pick(volume.array, shape, scale, step[:3, 3]), affine)
+    if _parallel(step, shape):
+        return Volume(_pick(volume.array, shape, step), affine)
     result = np.zeros(tuple(shape), dtype=volume.array.dtype)
     # grid-constant: a voxel reaches half a voxel beyond its center, also at the border of the volume.
     ndimage.affine_transform(
@@ -87,23 +85,75 @@ def resample_image(volume: Volume, shape: Sequence[int], affine: np.ndarray, fil
         return Volume(volume.array, affine)
     step = np.linalg.inv(volume.affine) @ affine
     result = np.empty(tuple(shape), dtype=volume.array.dtype)
-    ndimage.affine_transform(volume.array, step[:3, :3], step[:3, 3], output=result, order=1, mode="nearest")
+    if _parallel(step, shape):
+        _interpolate(volume.array, step, result)
+    else:
+        ndimage.affine_transform(volume.array, step[:3, :3], step[:3, 3], output=result, order=1, mode="nearest")
     _fill_outside(result, volume.array.shape, step, fill)
     return Volume(result, affine)
 
 
-def _pick(array: np.ndarray, shape: Sequence[int], scale: np.ndarray, offset: np.ndarray) -> np.ndarray:
+def interpolate_along(values: np.ndarray, axis: int, position: np.ndarray) -> np.ndarray:
+    """Linear interpolation of float ``values`` at ``position`` (in voxels) along one axis, constant beyond the ends."""
+    position = np.clip(position, 0, values.shape[axis] - 1)
+    below = position.astype(int)
+    above = np.minimum(below + 1, values.shape[axis] - 1)
+    weight = (position - below).astype(values.dtype)
+    weight = np.expand_dims(weight, tuple(other for other in range(values.ndim) if other != axis))
+    return values.take(below, axis) * (1 - weight) + values.take(above, axis) * weight
+
+
+def _parallel(step: np.ndarray, shape: Sequence[int]) -> bool:
+    """Whether the axes of two grids are parallel all over ``shape``; ``step``: index → source index."""
+    off_axis = np.abs(step[:3, :3] - np.diag(np.diag(step)[:3])) @ np.array(shape)
+    return bool(off_axis.max() < _SAME)
+
+
+def _pick(array: np.ndarray, shape: Sequence[int], step: np.ndarray) -> np.ndarray:
     """Nearest neighbor between grids with parallel axes: picking planes, fast and without arithmetic per voxel."""
     result = np.zeros(tuple(shape), dtype=array.dtype)
-    source, target = [], []
-    for axis in range(3):
+    source, target, order = [], [], memory_order(array)
+    for axis, position in enumerate(_positions(shape, step)):
         # The small step up makes ties fall the same way everywhere in spite of rounding.
-        index = np.floor(np.arange(shape[axis]) * scale[axis] + offset[axis] + 0.5 + 1e-6).astype(np.intp)
-        inside = (index >= 0) & (index < array.shape[axis])
+        index = np.floor(position + 0.5 + 1e-6).astype(np.intp)
+        inside = np.flatnonzero((index >= 0) & (index < array.shape[axis]))
+        if not len(inside):
+            return result
         source.append(index[inside])
-        target.append(np.flatnonzero(inside))
-    result[np.ix_(*target)] = array[np.ix_(*source)]
+        target.append(slice(int(inside[0]), int(inside[-1]) + 1))
+    covered, array = result[tuple(target)].transpose(order), array.transpose(order)
+    first, second, third = (source[axis] for axis in order)
+    for part in blocks(len(covered)):
+        planes, low = _planes_around(first[part], array)
+        covered[part] = planes.take(first[part] - low, 0).take(second, 1).take(third, 2)
     return result
+
+
+def _interpolate(array: np.ndarray, step: np.ndarray, result: np.ndarray) -> None:
+    """Linear interpolation between grids with parallel axes, one axis after the other, into ``result``."""
+    order, positions = memory_order(array), _positions(result.shape, step)
+    first, second, third = (positions[axis] for axis in order)
+    array, result = array.transpose(order), result.transpose(order)
+    first = np.clip(first, 0, len(array) - 1)
+    for part in blocks(len(result)):
+        planes, low = _planes_around(first[part], array)
+        values = planes.astype(np.float64)
+        for axis, position in enumerate((first[part] - low, second, third)):
+            values = interpolate_along(values, axis, position)
+        if result.dtype.kind in "iu":
+            values += np.copysign(0.5, values)  # halves away from zero, as SciPy rounds where axes are not parallel
+        result[part] = values
+
+
+def _positions(shape: Sequence[int], step: np.ndarray) -> list[np.ndarray]:
+    """Source position of each voxel along each axis, where axes are parallel."""
+    return [np.arange(shape[axis]) * step[axis, axis] + step[axis, 3] for axis in range(3)]
+
+
+def _planes_around(position: np.ndarray, array: np.ndarray) -> tuple[np.ndarray, int]:
+    """The planes of ``array`` along its first axis around ``position``, in C order, and the index of the first."""
+    low, high = int(position.min()), int(np.ceil(position.max()))
+    return np.ascontiguousarray(array[low : high + 1]), low
 
 
 def _fill_outside(result: np.ndarray, source_shape: Sequence[int], step: np.ndarray, fill: float) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from SynthCTLib.anatomy import label_places
 from SynthCTLib.errors import InputError
 from SynthCTLib.findings import Finding
 from SynthCTLib.geometry import corners, nearest_rotation, shear
 from SynthCTLib.labels import BODY
 from SynthCTLib.regions import Region
-from SynthCTLib.slabs import occupied_box, slabs
 from SynthCTLib.volume import Volume
 
 if TYPE_CHECKING:
@@ -82,14 +82,16 @@ def plan_grid(
     rules = axis_rules(card.grid)
     square, least = bool(card.grid.get("square", True)), float(card.grid.get("fov_xy_min", 0))
     _check_wish(size, spacing, rules, square)
-    box = occupied_box(source.array)
-    if box is None:
+    places = label_places(source)
+    if not places:
         raise InputError("The segmentation is empty: no voxel has a label; check that it was exported completely.")
     frame = nearest_rotation(source.affine)
-    anatomy, view = _extent(corners(*box, source.affine) @ frame), _view(source, frame)
+    first = np.min([place.low for place in places.values()], axis=0)
+    last = np.max([place.high for place in places.values()], axis=0)
+    anatomy, view = _extent(corners(first, last, source.affine) @ frame), _view(source, frame)
     if size is None and spacing is None and _keeps(source, rules, square, least, anatomy):
         return Grid(source.shape, source.affine, True)
-    needed = _room(anatomy, view, _has_body(source.array), None if body_points is None else body_points @ frame)
+    needed = _room(anatomy, view, BODY in places, None if body_points is None else body_points @ frame)
     length = needed[1] - needed[0]
     length[:2] = np.maximum(length[:2].max() if square else length[:2], least)
     default = _default(card.grid["defaults"], region)
@@ -148,10 +150,6 @@ def _extent(points: np.ndarray) -> np.ndarray:
 
 def _view(source: Volume, frame: np.ndarray) -> np.ndarray:
     return _extent(corners((0, 0, 0), np.array(source.shape) - 1, source.affine) @ frame)
-
-
-def _has_body(array: np.ndarray) -> bool:
-    return any((array[:, :, part] == BODY).any() for part in slabs(array.shape))
 
 
 def _keeps(source: Volume, rules: Sequence[AxisRule], square: bool, least: float, anatomy: np.ndarray) -> bool:

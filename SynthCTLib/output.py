@@ -20,6 +20,7 @@ import psutil
 
 from SynthCTLib.errors import InputError, ResourceError
 from SynthCTLib.geometry import shear
+from SynthCTLib.slabs import in_file_order
 from SynthCTLib.volume import Volume
 
 DISCLAIMER = "Synthetic, not a patient, not for clinical use"
@@ -49,7 +50,7 @@ def write_nifti(path: Path, volume: Volume, description: str, provenance: dict[s
     Raises:
         ResourceError: when the disk is full or the file cannot be written.
     """
-    image = nib.Nifti1Image(np.asarray(volume.array), volume.affine)
+    image = nib.Nifti1Image(in_file_order(np.asarray(volume.array)), volume.affine)
     image.set_sform(volume.affine, code=1)
     image.set_qform(volume.affine, code=int(shear(volume.affine) < _SHEAR), strip_shears=True)
     image.header.set_xyzt_units("mm")

@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from SynthCTLib.geometry import to_ras
 from SynthCTLib.labels import BACKGROUND, BODY, load_vocabulary
 from SynthCTLib.output import DISCLAIMER
+from SynthCTLib.slabs import count_ids, id_profiles
 from SynthCTLib.volume import Volume
 
 # Window width and level in HU, as in every reading room.
@@ -62,8 +63,8 @@ def write_preview(path: Path, hu: Volume, labels: Volume, title: str) -> None:
     hu, labels = to_ras(hu), to_ras(labels)
     cuts = center_of_labels(labels.array)
     scale = TILE_PIXELS / max(n * mm for n, mm in zip(hu.shape, hu.spacing, strict=True))
-    lobes = load_vocabulary().group_ids("lung")
-    windows = [SOFT_TISSUE] + ([LUNG] if np.isin(labels.array, lobes).any() else [])
+    lobes = list(load_vocabulary().group_ids("lung"))
+    windows = [SOFT_TISSUE] + ([LUNG] if count_ids(labels.array)[lobes].any() else [])
     rows = []
     for name, width, level in windows:
         tiles = [_gray(hu, plane, cuts, scale, width, level) for plane in PLANES]
@@ -77,12 +78,12 @@ def write_preview(path: Path, hu: Volume, labels: Volume, title: str) -> None:
 
 def center_of_labels(labels: np.ndarray) -> tuple[int, int, int]:
     """Voxel at the center of all organ voxels of a (X, Y, Z) label map, the middle of the grid where there are none."""
-    organs = (labels != BACKGROUND) & (labels != BODY)
     center = []
-    for axis, size in enumerate(labels.shape):
-        profile = organs.sum(axis=tuple(other for other in range(3) if other != axis), dtype=np.int64)
-        total = int(profile.sum())
-        center.append(round(float(profile @ np.arange(size)) / total) if total else size // 2)
+    for profile in id_profiles(labels):
+        profile[:, [BACKGROUND, BODY]] = 0
+        organs = profile.sum(axis=1)
+        total = int(organs.sum())
+        center.append(round(float(organs @ np.arange(len(organs))) / total) if total else len(organs) // 2)
     return center[0], center[1], center[2]
 
 

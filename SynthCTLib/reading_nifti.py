@@ -11,6 +11,7 @@ import numpy as np
 
 from SynthCTLib.errors import InputError
 from SynthCTLib.reading_values import RawLabels, check_affine, check_shape, missing_affine, read_ids
+from SynthCTLib.slabs import slabs
 from SynthCTLib.volume import Volume
 
 DAMAGE = (
@@ -35,13 +36,8 @@ def read_nifti_labels(path: Path) -> RawLabels:
     image = _open(path)
     shape = check_shape(image.shape, path.name)
     affine, known = _affine(image, path.name)
-    tail = (0,) * (len(image.shape) - 3)
-
-    def slab(part: slice) -> np.ndarray:
-        return np.asanyarray(image.dataobj[(slice(None), slice(None), part, *tail)])
-
     try:
-        ids = read_ids(slab, shape, path.name)
+        ids = read_ids(lambda part: _slab(image, part), shape, path.name)
     except InputError:
         raise
     except DAMAGE as error:
@@ -55,7 +51,9 @@ def read_nifti_image(path: Path) -> Volume:
     shape = check_shape(image.shape, path.name)
     affine, _ = _affine(image, path.name)
     try:
-        values = np.asanyarray(image.dataobj).reshape(shape).astype(np.float32, copy=False)
+        values = np.empty(shape, np.float32, order="F")
+        for part in slabs(shape):
+            values[:, :, part] = _slab(image, part)
     except (*DAMAGE, TypeError) as error:
         raise _damaged(path) from error
     if not np.isfinite(values).all():
@@ -74,6 +72,12 @@ def _open(path: Path) -> nib.Nifti1Image:
     if not isinstance(image, nib.Nifti1Image):
         raise _damaged(path)
     return image
+
+
+def _slab(image: nib.Nifti1Image, part: slice) -> np.ndarray:
+    """The voxels [:, :, part], scaled as the header says."""
+    tail = (0,) * (len(image.shape) - 3)
+    return np.asanyarray(image.dataobj[(slice(None), slice(None), part, *tail)])
 
 
 def _damaged(path: Path) -> InputError:

@@ -21,6 +21,7 @@ from SynthCTLib.job import Job, job_to_json
 from SynthCTLib.mask import PreparedMask
 from SynthCTLib.organ_check import OrganResult
 from SynthCTLib.output import DISCLAIMER, PROGRAM
+from SynthCTLib.slabs import count_ids
 from SynthCTLib.store import ModelStore
 from SynthCTLib.volume import Volume
 
@@ -127,7 +128,7 @@ def mask_report(job: Job, prepared: PreparedMask) -> dict[str, Any]:
         },
         "region": list(prepared.region.names),
         "grid": grid_json(prepared.labels),
-        "labels": np.unique(prepared.labels.array).tolist(),
+        "labels": np.flatnonzero(count_ids(prepared.labels.array)).tolist(),
         "findings": [finding.to_json() for finding in prepared.findings],
         "versions": package_versions(),
     }
