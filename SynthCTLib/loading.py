@@ -40,6 +40,7 @@ def load_networks(card: ModelCard, store: ModelStore, device: torch.device, dtyp
         shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
         check_state(state, shapes, f"{path.name} of {card.id}")
         module.load_state_dict(state, strict=True, assign=True)
+        del state  # so that a file is no longer mapped when its weights have been converted
         precision = torch.float32 if part == "autoencoder" and card.latent.get("decode_in_float32") else dtype
         parts[part] = accelerate(module.requires_grad_(False).eval().to(device=device, dtype=precision))
         if part == "unet" and scale is None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -26,6 +26,12 @@ from SynthCTLib.progress import Progress
 from SynthCTLib.scheduler import Evaluate, find_solver
 
 STAGE = "denoise"
+
+TOGETHER = 64**3
+"""Voxels of a latent up to which both branches of guidance are one batch.
+
+Small grids leave a GPU idle and read the weights twice otherwise; for large ones two runs need half of the memory.
+"""
 
 
 @dataclass(frozen=True)
@@ -133,10 +139,12 @@ def _guided(
     if unconditional_embedding is None or unconditional_embedding.shape != embedding.shape:
         raise InputError("Guidance needs the mask without tumors on the same grid; give it, or set the guidance to 0.")
     unconditional = _branch(networks, unconditional_embedding, conditions.unconditional())
+    together = embedding[0, 0].numel() <= TOGETHER
+    branches = [_both(conditional, unconditional)] if together else [conditional, unconditional]
 
     def evaluate(x: torch.Tensor, t: float) -> torch.Tensor:
-        without = _predict(networks, unconditional, x, t)
-        return without + guidance * (_predict(networks, conditional, x, t) - without)
+        towards, without = torch.cat([_predict(networks, branch, x, t) for branch in branches]).chunk(2)
+        return without + guidance * (towards - without)
 
     return evaluate
 
@@ -146,10 +154,18 @@ def _branch(networks: Networks, embedding: torch.Tensor, conditions: Conditions)
     return _Branch(embedding.to(device, dtype), conditions.to(device, dtype))
 
 
+def _both(first: _Branch, second: _Branch) -> _Branch:
+    """Two branches as one batch."""
+    pairs = [(getattr(first.conditions, f.name), getattr(second.conditions, f.name)) for f in fields(Conditions)]
+    joined = Conditions(*(None if None in pair else torch.cat(pair) for pair in pairs))
+    return _Branch(torch.cat([first.embedding, second.embedding]), joined)
+
+
 def _predict(networks: Networks, branch: _Branch, x: torch.Tensor, t: float) -> torch.Tensor:
+    """Prediction for each mask of the branch, all from the same latent."""
     device, dtype = device_and_dtype(networks.unet)
-    given = branch.conditions
-    latent, times = x.to(dtype), torch.full((1,), t, device=device)
+    given, number = branch.conditions, len(branch.embedding)
+    latent, times = x.to(dtype).expand(number, -1, -1, -1, -1), torch.full((number,), t, device=device)
     residuals = control_residuals(networks.controlnet, latent, times, branch.embedding, given.class_label)
     prediction = predict(
         networks.unet,

@@ -222,6 +222,21 @@ class Store:
         return whole
 
 
+def channel_moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and biased variance of each channel of (1, C, x, y, z), summed up in float32.
+
+    On the CPU by what batch normalization learns its statistics with: it reads half precision as it is, ten times
+    faster than a copy in float32 that is summed.
+    """
+    if x.device.type != "cpu":
+        variance, mean = torch.var_mean(x.float(), (0, 2, 3, 4), correction=0)
+        return mean, variance
+    x = x.contiguous(memory_format=torch.channels_last_3d)
+    running = torch.zeros(2, x.shape[1])
+    found: tuple[torch.Tensor, torch.Tensor] = torch.ops.aten.batch_norm_update_stats(x, *running, 0.0)
+    return found
+
+
 class Moments:
     """Mean and sum of squared deviations of a feature map per channel, over tiles (Chan, Golub & LeVeque, 1983)."""
 
@@ -236,10 +251,9 @@ class Moments:
         self._device = x.device
         plane = x[0, :, 0].numel()
         for slab in x.split(max(1, VALUES[x.device.type] // plane), dim=2):
-            values = slab.permute(0, 2, 3, 4, 1).reshape(-1, x.shape[1]).float()
-            mean = values.mean(0)
-            squares = (values - mean).square_().sum(0)
-            self._merge(len(values), mean, squares)
+            mean, variance = channel_moments(slab)
+            count = slab[0, 0].numel()
+            self._merge(count, mean, variance * count)
 
     def _merge(self, count: int, mean: torch.Tensor, squares: torch.Tensor) -> None:
         if self._device.type == "mps":  # has no float64

@@ -2,10 +2,13 @@
 
     python -m benchmarks.end_to_end [--size 128 128 64] [--device cpu] [--steps 30] [--repeats 1] [--decode-gb 12]
 
-Each run has a process of its own; loading is not counted, memory is the peak of the process, weights included. The last
-line is JSON: ``ratio_equal_steps`` (baseline seconds / engine seconds, both with --steps of exact Euler),
-``ratio_default`` (against the engine's default solver and steps; null where those are no others) and ``memory_ratio``
-(engine / baseline), with the engine's precision: on a CPU with AMX bfloat16, where the reference has float32 alone.
+Each run has a process of its own; the time to load is not counted, memory is the peak of the process from its start,
+libraries, weights and loading included. The baseline's networks are built in float32 without a file (what the
+reference's loading adds is not held against it), the engine's loaded from files in half precision, as imported with
+--half. The last line is JSON: ``ratio_equal_steps`` (baseline seconds / engine seconds, both with --steps of exact
+Euler), ``ratio_default`` (against the engine's default solver and steps; null where those are no others) and
+``memory_ratio`` (engine / baseline), with the engine's precision: bfloat16 on a CPU with instructions for it, where the
+reference has float32 alone; ``cpu``: whether those are AMX tiles (amx_bf16), AVX-512's (avx512_bf16) or none.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ import argparse
 import statistics
 
 import numpy as np
+import torch
 
 from benchmarks import engine, reference
-from benchmarks.full_size import MODEL, Measured, measure, tell
+from benchmarks.full_size import MODEL, Measured, measure, stored_networks, tell
 from SynthCTLib.cards import load_card
 
 
@@ -33,10 +37,14 @@ def main() -> None:
     budget = int(options.decode_gb * 1e9)
     default = load_card(MODEL).defaults
     runs: dict[str, list[Measured]] = {"baseline": [], "equal": [], "default": []}
-    for _ in range(options.repeats):
-        runs["baseline"].append(measure(reference.run, size, options.steps, device))
-        runs["equal"].append(measure(engine.run, size, options.steps, "euler-exact", device, budget))
-        runs["default"].append(measure(engine.run, size, default["steps"], default["solver"], device, budget))
+    with stored_networks() as models:
+        for _ in range(options.repeats):
+            runs["baseline"].append(measure(reference.run, size, options.steps, device))
+            for name, steps, solver in (
+                ("equal", options.steps, "euler-exact"),
+                ("default", default["steps"], default["solver"]),
+            ):
+                runs[name].append(measure(engine.run, models, size, steps, solver, device, budget))
     for name, measured in runs.items():
         seconds = [m.seconds for m in measured]
         spread = f"{min(seconds):.1f}-{max(seconds):.1f}"
@@ -60,12 +68,18 @@ def main() -> None:
             "ratio_default": None if same else round(typical("baseline") / typical("default"), 2),
             "memory_ratio": round(most("equal") / most("baseline"), 3),
             "precision": equal.value["precision"],
+            "cpu": bfloat16_by(),
             "latent_difference": round(float(off), 4),
             "size": size,
             "steps": options.steps,
             "default": [default["solver"], default["steps"]],
         }
     )
+
+
+def bfloat16_by() -> str:
+    """What this CPU multiplies bfloat16 with; speeds of different CPUs compare only if this is the same."""
+    return next((name for name in ("amx_bf16", "avx512_bf16") if torch.cpu.get_capabilities().get(name)), "none")
 
 
 if __name__ == "__main__":

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
-from benchmarks.full_size import SPACING, Clock, fast, noise, random_mask, random_networks
+from benchmarks.full_size import MODEL, SPACING, Clock, noise, random_mask
+from SynthCTLib.cards import load_card
 from SynthCTLib.conditions import build_conditions
 from SynthCTLib.decoder import decode
 from SynthCTLib.device import inference_dtype
 from SynthCTLib.embedding import embed_labels
+from SynthCTLib.loading import load_networks
 from SynthCTLib.sampler import sample_latent
+from SynthCTLib.store import ModelStore
 
 
 def run(
-    size: tuple[int, ...], steps: int, solver: str, device_name: str, decode_budget: int = 0
+    models: Path, size: tuple[int, ...], steps: int, solver: str, device_name: str, decode_budget: int = 0
 ) -> tuple[float, dict[str, object]]:
-    """Seconds for one CT of ``size`` without loading; the latent, and seconds and tiles of the decoder."""
+    """Seconds for one CT of ``size`` without loading; the latent, and seconds and tiles of the decoder.
+
+    ``models``: the folder of ``stored_networks``.
+    """
     device = torch.device(device_name)
     dtype = inference_dtype(device)
-    card, networks = random_networks(device, dtype)
-    fast(networks)
+    card = load_card(MODEL)
+    networks = load_networks(card, ModelStore(models), device, dtype)
     mask = torch.from_numpy(random_mask(size))
     clock = Clock(device)
     latent = sample_latent(

@@ -1,26 +1,30 @@
 """Networks in the released layout with random weights, a random mask, and how a run of them is measured.
 
-Peak memory is asked for as Linux and macOS do it.
+The baseline builds them in place in float32. The engine's side is stored once as ``synthct models import --half``
+stores NVIDIA's files, by a process of its own, and loaded by the engine's own loader: its peak memory is a user's.
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-import resource
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import nn
 
-from SynthCTLib.acceleration import accelerate
-from SynthCTLib.cards import ModelCard, load_card
+from SynthCTLib.cards import PARTS, ModelCard, load_card
 from SynthCTLib.networks import Networks, build_autoencoder, build_controlnet, build_unet
+from SynthCTLib.store import ModelStore
 
 MODEL = "nv-generate-ct-rflow"
 SPACING = (0.8, 0.8, 1.5)
@@ -54,11 +58,23 @@ def random_networks(device: torch.device, dtype: torch.dtype, **autoencoder: obj
     return card, Networks(**ready, scale_factor=1.0)  # type: ignore[arg-type]
 
 
-def fast(networks: Networks) -> Networks:
-    """The same networks as the engine loads them."""
-    for part in (networks.autoencoder, networks.unet, networks.controlnet):
-        accelerate(part)
-    return networks
+@contextmanager
+def stored_networks() -> Iterator[Path]:
+    """A folder of models that holds :func:`random_networks` in half precision, for as long as the block lasts."""
+    with tempfile.TemporaryDirectory() as folder:
+        measure(_store, folder)
+        yield Path(folder)
+
+
+def _store(folder: str) -> tuple[float, None]:
+    card, networks = random_networks(torch.device("cpu"), torch.float32)
+    for part in PARTS:
+        released = Path(folder) / "released.pt"
+        state = getattr(networks, part).state_dict()
+        torch.save({"unet_state_dict": state, "scale_factor": 1.0} if part == "unet" else state, released)
+        ModelStore(folder).import_files(card, [released], half=True)
+        released.unlink()
+    return 0.0, None
 
 
 def random_mask(size: tuple[int, ...]) -> np.ndarray:
@@ -95,8 +111,17 @@ def measure(work: Callable[..., Any], *arguments: Any) -> Measured:
 def _child(pipe: Any, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     seconds, value = work(*arguments)
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    pipe.send(Measured(seconds, peak_memory(), gpu, value))
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process held at most, weights, libraries and mapped files included."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # not there on Windows
+
     unit = 1 if sys.platform == "darwin" else 1024
-    pipe.send(Measured(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, gpu, value))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 class Clock:

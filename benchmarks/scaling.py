@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 
 from benchmarks import engine
-from benchmarks.full_size import measure, tell
+from benchmarks.full_size import measure, stored_networks, tell
 
 
 def main() -> None:
@@ -26,11 +26,12 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=(32, 64, 128, 256))
     options = parser.parse_args()
     rows = []
-    for depth in options.depths:
-        size = (options.side, options.side, depth)
-        run = measure(engine.run, size, options.steps, "euler", options.device)
-        rows.append((np.prod(size), run.seconds, run.value["denoise_seconds"], run.value["decode_seconds"]))
-        print(f"{size}: {run.seconds:.2f} s, {run.memory / 1e9:.2f} GB, {run.value['decode']}", flush=True)
+    with stored_networks() as models:
+        for depth in options.depths:
+            size = (options.side, options.side, depth)
+            run = measure(engine.run, models, size, options.steps, "euler", options.device)
+            rows.append((np.prod(size), run.seconds, run.value["denoise_seconds"], run.value["decode_seconds"]))
+            print(f"{size}: {run.seconds:.2f} s, {run.memory / 1e9:.2f} GB, {run.value['decode']}", flush=True)
     voxels, *times = np.log(np.array(rows, float)).T
     whole, denoise, decode = (round(float(np.polyfit(voxels, t, 1)[0]), 3) for t in times)
     last = round(float(np.diff(times[0])[-1] / np.diff(voxels)[-1]), 3)

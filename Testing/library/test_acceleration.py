@@ -6,10 +6,12 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from monai.networks.blocks.selfattention import SABlock
 from torch import nn
 
-from SynthCTLib.acceleration import AveragePool, accelerate
+from SynthCTLib import acceleration
+from SynthCTLib.acceleration import AveragePool, DoubleAndConvolve, DoublingBlock, accelerate
 from SynthCTLib.denoiser import control_residuals, embed_mask, predict
 from SynthCTLib.networks import Networks
 from Testing.library.small_networks import small_networks
@@ -38,6 +40,24 @@ def test_attention_without_the_matrix_of_all_pairs_gives_the_same_prediction() -
     blocks = [m for m in fast.unet.modules() if isinstance(m, SABlock)]
     assert blocks and all(block.use_flash_attention for block in blocks)
     assert torch.allclose(prediction(fast), prediction(networks), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(4, 4, 4), (1, 3, 5)])
+def test_doubling_and_convolving_in_one_layer_is_what_the_two_do(size: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    conv, x = nn.Conv3d(6, 5, 3, padding=1), torch.randn(2, 6, *size)
+    expected = conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    assert (DoubleAndConvolve(conv)(x) - expected).abs().max() < 1e-5
+
+
+def test_blocks_that_double_the_grid_are_replaced_unless_they_are_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    def doubling(networks: Networks) -> int:
+        return sum(isinstance(m, DoublingBlock) for m in networks.unet.modules())
+
+    networks = small_networks("rflow")
+    assert doubling(accelerated(networks, torch.float32)) == 2
+    monkeypatch.setattr(acceleration, "WIDEST", 8)
+    assert doubling(accelerated(networks, torch.float32)) == 0
 
 
 def test_bfloat16_with_channels_last_and_pooling_comes_close() -> None:

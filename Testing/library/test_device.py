@@ -56,11 +56,18 @@ def test_free_memory_of_the_cpu_is_between_nothing_and_all() -> None:
     assert 0 < free_memory(torch.device("cpu")) <= total_memory(torch.device("cpu")) == psutil.virtual_memory().total
 
 
-@pytest.mark.parametrize(("has_tiles", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_the_cpu_computes_in_bfloat16_only_where_it_has_tiles_for_it(
-    has_tiles: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("has", "expected"),
+    [
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"avx512_f": True}, torch.float32),
+    ],
+)
+def test_the_cpu_computes_in_bfloat16_only_where_it_has_instructions_for_it(
+    has: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_tiles}, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
     assert inference_dtype(torch.device("cpu")) is expected
 
 

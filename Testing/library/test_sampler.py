@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from monai.networks.schedulers import DDPMScheduler, RFlowScheduler
 
+from SynthCTLib import sampler
 from SynthCTLib.conditions import Conditions, build_conditions
 from SynthCTLib.denoiser import embed_mask
 from SynthCTLib.errors import Cancelled, InputError, ResourceError
@@ -153,6 +155,25 @@ def test_mask_class_spacing_region_and_solver_all_matter() -> None:
     assert differs(sample(), sample(solver="euler"))
     assert differs(sample("ddpm"), sample("ddpm", conditions=replace(ddpm, top_region=torch.eye(4)[:1] * 100)))
     assert differs(sample("ddpm"), sample("ddpm", conditions=replace(ddpm, bottom_region=torch.eye(4)[3:] * 100)))
+
+
+@pytest.mark.parametrize("family", ["rflow", "ddpm"])
+def test_guidance_in_one_batch_and_in_two_runs_give_the_same_latent(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    hook = NETWORKS[family].unet.conv_in.register_forward_hook(lambda _, given, __: batches.append(len(given[0])))
+    latents = []
+    try:
+        for most in (math.prod(LATENT[2:]), math.prod(LATENT[2:]) - 1):
+            monkeypatch.setattr(sampler, "TOGETHER", most)
+            latents.append(sample(family, guidance=3.0, unconditional_embedding=embedded(mask(2), family)))
+    finally:
+        hook.remove()
+    assert batches == [2] * STEPS + [1] * 2 * STEPS
+    apart, influence = (latents[0] - latents[1]).abs().max(), (latents[0] - sample(family)).abs().max()
+    assert apart < 1e-4
+    assert influence > 10 * apart  # guidance matters here
 
 
 def test_guidance_of_one_is_the_conditional_branch() -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from SynthCTLib.autoencoder_layers import Normalize, decoder_layers, encoder_layers
 from SynthCTLib.errors import ModelError
-from SynthCTLib.seamless import Cut, Moments, barriers, run_seamless, sizes_along
+from SynthCTLib.seamless import Cut, Moments, barriers, channel_moments, run_seamless, sizes_along
 from Testing.library.small_networks import small_autoencoder
 
 SIDE = st.integers(2, 9)
@@ -103,6 +103,22 @@ def test_moments_over_tiles_are_those_of_group_normalization() -> None:
     groups = x.view(2, -1)
     assert torch.allclose(mean, groups.mean(1).repeat_interleave(3), atol=1e-5)
     assert torch.allclose(variance, groups.var(1, unbiased=False).repeat_interleave(3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("device", ["cpu", "another"])
+def test_moments_are_exact_far_from_zero_in_any_precision_and_layout(dtype: torch.dtype, device: str) -> None:
+    class Elsewhere(torch.Tensor):
+        """Says that it is on another device, for which the moments are summed in another way."""
+
+        device = torch.device("meta")
+
+    x = (torch.randn(1, 4, 12, 10, 8) + 50).to(dtype)[:, :, 1:-1, :, ::2]
+    expected = x.double().transpose(0, 1).reshape(4, -1)
+    mean, variance = channel_moments(x if device == "cpu" else x.as_subclass(Elsewhere))
+    assert mean.dtype is variance.dtype is torch.float32
+    assert torch.allclose(mean.double(), expected.mean(1), rtol=1e-6)
+    assert torch.allclose(variance.double(), expected.var(1, correction=0), rtol=1e-4)
 
 
 def test_progress_counts_tiles_of_all_sweeps_and_can_stop_the_work() -> None:
