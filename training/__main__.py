@@ -18,6 +18,7 @@ STAGES = {
     "controlnet": ("training.denoiser", "train_controlnet"),
     "export": ("training.export", "export"),
     "evaluate": ("training.evaluate", "evaluate"),
+    "card": ("training.export", "update_card"),
 }
 
 

@@ -154,6 +154,8 @@ def evaluate(config: Config) -> None:
         "files": {part: file["sha256"] for part, file in card.files.items()},
         "cases": [m["case_id"] for m in cases],
         "steps": c["steps"],
+        "solver": card.defaults["solver"],
+        "temperature": card.defaults["temperature"],
         "distance_to_real": {n: distances(features["real"], f) for n, f in features.items() if n != "real"},
         "dice_with_mask": {n: {s: summary(v) for s, v in d.items()} for n, d in dices.items()},
         "organ_median_error_hu": {n: summary(v) for n, v in medians.items()},

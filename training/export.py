@@ -18,6 +18,9 @@ from training.denoiser import hu_prior
 from training.files import load_checkpoint, write_json
 from training.prepare import read_cases
 
+SETTINGS = ("steps", "solver", "temperature")
+"""What a measurement depends on besides the weights."""
+
 
 def averaged_weights(run: Path) -> dict[str, dict[str, torch.Tensor]]:
     """EMA weights of the three networks from the stages' checkpoints."""
@@ -63,17 +66,19 @@ def trained_range(run: Path, prepared: Path) -> dict[str, Any]:
     }
 
 
-def quality_of(run: Path, files: dict[str, Any]) -> dict[str, Any]:
-    """What the stage *evaluate* measured on exactly these files; empty if it has not run on them."""
+def quality_of(run: Path, files: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """What the stage *evaluate* measured on exactly these files at these defaults; empty if it has not."""
     path = run / "evaluation.json"
     if not path.is_file():
         return {}
     report = json.loads(path.read_text(encoding="utf-8"))
     if report["files"] != {part: file["sha256"] for part, file in files.items()}:
         return {}
+    if any(report[name] != defaults[name] for name in SETTINGS):
+        return {}
     keep = (
         "cases",
-        "steps",
+        *SETTINGS,
         "distance_to_real",
         "dice_with_mask",
         "dice_share_of_real",
@@ -113,7 +118,20 @@ def export(config: Config) -> None:
         "trained_on": trained_range(run, prepared),
         "sources": collect_sources(prepared),
         "training": {"commit": commit, "command": c["command"]},
-        "quality": quality_of(run, files),
+        "quality": quality_of(run, files, c["card"]["defaults"]),
     }
     write_json(folder / "card.json", card)
     print(f"exported {sum(f['bytes'] for f in files.values()) / 1e6:.1f} MB to {folder}")
+
+
+def update_card(config: Config) -> None:
+    """Stage *card*: words, defaults and measured quality anew, in the card of weights that stay as they are.
+
+    Raises FileNotFoundError where nothing has been exported yet.
+    """
+    path = Path(config["export"]["folder"]) / "card.json"
+    card = json.loads(path.read_text(encoding="utf-8"))
+    words = config["export"]["card"]
+    measured = quality_of(Path(config["run"]), card["files"], words["defaults"])
+    write_json(path, card | words | {"quality": measured})
+    print(f"{path}: {'with' if measured else 'WITHOUT'} a measurement of these weights at these settings")

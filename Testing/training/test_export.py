@@ -14,7 +14,7 @@ from SynthCTLib.loading import load_networks
 from SynthCTLib.networks import build_autoencoder, build_controlnet, build_unet
 from SynthCTLib.store import ModelStore
 from training.config import load_config
-from training.export import export
+from training.export import export, update_card
 from training.files import save_checkpoint, write_json
 
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "embedded.json"
@@ -62,9 +62,25 @@ def test_a_measurement_of_other_weights_does_not_get_into_the_card(config: dict)
     export(config)
     card_path = Path(config["export"]["folder"]) / "card.json"
     files = {part: file["sha256"] for part, file in json.loads(card_path.read_text())["files"].items()}
-    keys = ("cases", "steps", "distance_to_real", "dice_with_mask", "dice_share_of_real", "organ_median_error_hu")
-    measured = dict.fromkeys(keys, 1) | {"labeled_training_cases": []}
-    for hashes, expected in ((files, 1), (files | {"unet": "0" * 64}, None)):
-        write_json(Path(config["run"]) / "evaluation.json", {"files": hashes, **measured})
+    keys = ("cases", "distance_to_real", "dice_with_mask", "dice_share_of_real", "organ_median_error_hu")
+    defaults = config["export"]["card"]["defaults"]
+    settings = {name: defaults[name] for name in ("steps", "solver", "temperature")}
+    measured = dict.fromkeys(keys, 1) | {"labeled_training_cases": []} | settings
+    for changed, known in (({}, True), ({"files": files | {"unet": "0" * 64}}, False), ({"temperature": 2.0}, False)):
+        write_json(Path(config["run"]) / "evaluation.json", {"files": files, **measured, **changed})
         export(config)
-        assert json.loads(card_path.read_text())["quality"].get("steps") == expected
+        assert bool(json.loads(card_path.read_text())["quality"]) is known
+
+
+def test_the_card_can_be_rewritten_without_checkpoints_and_the_weights_stay(config: dict) -> None:
+    export(config)
+    folder = Path(config["export"]["folder"])
+    before = {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+    for checkpoint in Path(config["run"]).glob("*.pt"):
+        checkpoint.unlink()
+    config["export"]["card"]["defaults"]["temperature"] = 0.25
+    update_card(config)
+    card = read_card(folder / "card.json")
+    assert card.defaults["temperature"] == 0.25
+    assert ModelStore(folder / "store").verify(card) == []
+    assert before == {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
