@@ -5,8 +5,9 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from SynthCTLib.body import add_body, body_finding, body_from_ct, body_from_labels, envelope_confidence
+from SynthCTLib.body import _upsample, add_body, body_finding, body_from_ct, body_from_labels, envelope_confidence
 from SynthCTLib.errors import InputError
 from SynthCTLib.label_file import read_label_file
 from SynthCTLib.labels import BODY, load_vocabulary
@@ -237,3 +238,13 @@ def test_the_envelope_of_a_bundled_map_is_one_plausible_body(path):
     grown = np.abs(np.diff(areas)).max() / labels.spacing[2]
     assert grown < 60  # cm² per mm: no jumps between slices
     assert body_finding(labels) is None
+
+
+def test_the_coarse_depth_is_interpolated_linearly_to_the_full_grid():
+    depth = np.random.default_rng(0).normal(0, 10, (9, 8, 7)).astype(np.float32)
+    factors, shape = (5, 4, 3), (47, 33, 20)
+    index = [(np.arange(n) - f // 2) / f for n, f in zip(shape, factors, strict=True)]
+    exact = ndimage.map_coordinates(depth.astype(float), np.meshgrid(*index, indexing="ij"), order=1, mode="nearest")
+    certain = np.abs(exact) > 1e-4
+    assert certain.mean() > 0.99
+    assert np.array_equal(_upsample(depth, shape, factors)[certain], exact[certain] > 0)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from SynthCTLib.errors import InputError
 from SynthCTLib.geometry import resample_image, resample_labels, same_grid, shear, to_ras
@@ -296,3 +297,55 @@ def test_an_outline_known_from_a_ct_widens_the_grid():
 def test_an_empty_map_has_no_grid():
     with pytest.raises(InputError, match="empty"):
         plan_grid(Volume(np.zeros((8, 8, 8), dtype=np.uint8), np.eye(4)), card(), CHEST)
+
+
+PARALLEL = {
+    "finer": np.diag([1.3, 1.4, 2.2, 1.0]),
+    "coarser": np.diag([3.1, 2.7, 5.5, 1.0]),
+    "flipped": np.diag([-1.3, -1.4, 2.2, 1.0]),
+}
+ORDERS = {"z fastest": np.ascontiguousarray, "x fastest": np.asfortranarray, "flipped": lambda a: a[::-1, ::-1]}
+
+
+def between_parallel_grids(name: str, order: str, array: np.ndarray) -> tuple[Volume, np.ndarray, np.ndarray]:
+    """A source, an affine for (40, 38, 36) voxels that reaches beyond it, and these voxels' source indices (3, ...)."""
+    source = Volume(ORDERS[order](array), np.diag([2.0, 2.0, 3.0, 1.0]))
+    target = PARALLEL[name].copy()
+    target[:3, 3] = 28.37 - target[:3, :3] @ [20, 19, 18]
+    step = np.linalg.inv(source.affine) @ target
+    return (
+        source,
+        target,
+        np.einsum("ab,b...->a...", step[:3, :3], np.indices((40, 38, 36))) + step[:3, 3, None, None, None],
+    )
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("name", PARALLEL)
+def test_labels_between_parallel_grids_are_those_of_the_nearest_voxel(name, order):
+    array = np.random.default_rng(0).integers(1, 255, (30, 28, 18)).astype(np.uint8)
+    source, target, index = between_parallel_grids(name, order, array)
+    nearest = np.rint(index).astype(int)
+    covered = ((nearest >= 0) & (nearest < np.array(source.shape)[:, None, None, None])).all(axis=0)
+    expected = np.where(covered, source.array[tuple(np.where(covered, nearest, 0))], 0)
+    assert 0 < covered.sum() < covered.size
+    assert np.array_equal(resample_labels(source, (40, 38, 36), target).array, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("name", PARALLEL)
+def test_an_image_between_parallel_grids_is_what_scipy_interpolates(name, order, dtype):
+    array = np.random.default_rng(0).integers(-1000, 1000, (30, 28, 18)).astype(dtype)
+    source, target, index = between_parallel_grids(name, order, array)
+    expected = ndimage.map_coordinates(source.array, index, output=dtype, order=1, mode="nearest")
+    limit = np.array(source.shape)[:, None, None, None] - 0.5
+    expected[((index < -0.5) | (index > limit)).any(axis=0)] = -1000
+    assert np.array_equal(resample_image(source, (40, 38, 36), target).array, expected)
+
+
+def test_halves_are_rounded_away_from_zero_as_scipy_does():
+    source = Volume(np.array([-3, -2, 0, 1, 2], dtype=np.int16).reshape(5, 1, 1), np.eye(4))
+    target = np.eye(4)
+    target[0, 3] = 0.5
+    assert resample_image(source, (4, 1, 1), target).array.ravel().tolist() == [-3, -1, 1, 2]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from SynthCTLib import organ_check
+from SynthCTLib.cases import demo_case
 from SynthCTLib.errors import InputError
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.organ_check import check_organs, score
@@ -139,3 +141,14 @@ def test_unequal_grids_fractional_values_and_foreign_ids_are_refused():
         check_organs(hu.astype(np.float32), labels, vocabulary)
     with pytest.raises(InputError, match="300"):
         check_organs(hu, np.full(labels.shape, 300, np.int32), vocabulary)
+
+
+def test_every_median_on_a_real_map_is_that_of_numpy():
+    image = nib.load(demo_case().path)
+    labels = np.asarray(image.dataobj)[::2, ::2, ::2].astype(np.uint8)
+    hu = np.random.default_rng(2).normal(50, 300, labels.shape).astype(np.int16)
+    found = by_id(check_organs(hu, labels, vocabulary))
+    assert set(found) == set(np.unique(labels).tolist()) - {0} and len(found) > 60
+    for label_id, result in found.items():
+        values = hu[labels == label_id]
+        assert (result.median_hu, result.voxels) == (np.median(values), len(values))

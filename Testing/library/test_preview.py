@@ -97,3 +97,10 @@ def test_volumes_of_different_shape_are_refused(tmp_path: Path) -> None:
     hu = Volume(np.zeros((8, 8, 8), np.int16), np.eye(4))
     with pytest.raises(ValueError, match="same shape"):
         write_preview(tmp_path / "p.png", hu, hu.with_array(np.zeros((8, 8, 9), np.uint8)), "test")
+
+
+def test_the_middle_of_the_organs_is_the_mean_of_their_voxels() -> None:
+    labels = np.random.default_rng(0).choice(np.array([0, 1, 28, 200], np.uint8), (19, 22, 25), p=[0.6, 0.1, 0.1, 0.2])
+    labels[:, 15:] = 0
+    organs = np.argwhere((labels != 0) & (labels != 200))
+    assert center_of_labels(labels) == tuple(np.rint(organs.mean(axis=0)).astype(int).tolist())

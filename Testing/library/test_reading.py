@@ -12,10 +12,12 @@ import nrrd
 import numpy as np
 import pytest
 
+from SynthCTLib import reading_nifti
 from SynthCTLib.errors import AmbiguousInputError, InputError
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.reading import read_image, read_segmentation
 from SynthCTLib.resources import resource_path
+from SynthCTLib.slabs import slabs
 
 LIVER, SPLEEN, RIGHT_KIDNEY, LEFT_KIDNEY, HEPATIC_TUMOR, COLON, BODY = 1, 3, 5, 14, 26, 62, 200
 AFFINE = np.array([[-2.0, 0, 0, 60], [0, -2.0, 0, 70], [0, 0, 3.0, -30], [0, 0, 0, 1]])
@@ -400,3 +402,19 @@ def test_a_ct_is_read_in_hu_and_must_hold_numbers(tmp_path):
     assert read_image(tmp_path / "ct.nrrd").array[0, 0, 0] == -1000
     with pytest.raises(InputError, match="not numbers"):
         read_image(save(tmp_path / "nan.nii.gz", np.full((4, 4, 4), np.nan, dtype=np.float32)))
+
+
+def test_a_scaled_ct_is_read_in_pieces_without_a_volume_in_double_precision(tmp_path, monkeypatch):
+    stored = np.random.default_rng(0).integers(0, 4096, (64, 64, 200)).astype(np.int16)
+    image = nib.Nifti1Image(stored, AFFINE)
+    image.header.set_slope_inter(0.5, -1024.25)
+    nib.save(image, tmp_path / "ct.nii.gz")
+    monkeypatch.setattr(reading_nifti, "slabs", lambda shape: slabs(shape, 2**16))
+    read_image(tmp_path / "ct.nii.gz")  # what is imported at the first use is not counted
+    tracemalloc.start()
+    hu = read_image(tmp_path / "ct.nii.gz").array
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert hu.dtype == np.float32
+    assert np.array_equal(hu, nib.load(tmp_path / "ct.nii.gz").get_fdata().astype(np.float32))
+    assert peak < 1.6 * hu.nbytes
