@@ -8,6 +8,7 @@ from typing import Any
 
 import slicer
 import vtk
+from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QApplication
 
 _VIEWS = ("Red", "Yellow", "Green")
@@ -71,11 +72,17 @@ class Application:
     temporaryPath = ""
 
     def __init__(self, temporary: Path) -> None:
-        self.temporaryPath = str(temporary)
+        self.temporaryPath = self.defaultScenePath = str(temporary)
         self.applicationLogic_ = slicer.vtkMRMLApplicationLogic()
         self._layout = LayoutManager(self.applicationLogic_)
         self._modules = ModuleManager()
         self.startup: list[Any] = []
+
+    def start_over(self, temporary: Path) -> None:
+        """An empty scene, another folder for temporary files and no settings, as when Slicer is started anew."""
+        self.temporaryPath = self.defaultScenePath = str(temporary)
+        slicer.mrmlScene.Clear(0)
+        QSettings().clear()
 
     def connect(self, signature: str, function: Any) -> bool:
         """``startupCompleted()`` and ``aboutToQuit()`` are remembered for tests to call."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ def install(temporary: Path) -> Any:
     Call it once per process. ``temporary``: folder for Slicer's temporary files.
     """
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    _keep_none_alive()
     from PySide6.QtWidgets import QApplication
 
     qt_application = QApplication.instance() or QApplication(["bench"])
@@ -46,6 +49,30 @@ def install(temporary: Path) -> Any:
     if module_folder not in sys.path:
         sys.path.insert(0, module_folder)
     return application
+
+
+def _keep_none_alive() -> None:
+    """PySide6 6.12 gives None back without owning it, which ends Python before 3.12, where None is not immortal."""
+    if sys.version_info < (3, 12):
+        ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
+
+
+def make_widget(make_process: Callable[[], Any]) -> Any:
+    """The module's widget in a window, entered, with processes of the engine that ``make_process`` makes."""
+    import slicer
+
+    qt: Any = sys.modules["qt"]
+    import SynthCT
+
+    parent = slicer.qMRMLWidget()
+    parent.setLayout(qt.QVBoxLayout())
+    parent.isEntered = True
+    widget = SynthCT.SynthCTWidget(parent)
+    widget.makeLogic = lambda: SynthCT.SynthCTLogic(make_process)
+    widget.setup()
+    widget.enter()
+    parent.show()
+    return widget
 
 
 def _classes(module: types.ModuleType, prefix: str) -> dict[str, type]:

@@ -8,9 +8,10 @@ from PySide6.QtCore import Property, Signal, Slot
 from PySide6.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 from slicer import vtkMRMLScene
 
-from Testing.module.bench.pythonqt import with_habits
+from Testing.module.bench.pythonqt import own_connect, with_habits
 
 
+@own_connect
 class qMRMLWidget(with_habits(QWidget)):  # type: ignore[misc]
     """The root of a module's .ui; gives its scene to the widgets in it, as the .ui's connections do in Slicer."""
 
@@ -24,6 +25,7 @@ class qMRMLWidget(with_habits(QWidget)):  # type: ignore[misc]
                 child.setMRMLScene(scene)
 
 
+@own_connect
 class qMRMLNodeComboBox(with_habits(QComboBox)):  # type: ignore[misc]
     """Lists the scene's nodes of some classes and follows what is added and removed."""
 
@@ -96,9 +98,11 @@ class qMRMLNodeComboBox(with_habits(QComboBox)):  # type: ignore[misc]
             self.currentNodeChanged.emit(self.currentNode())
 
 
+@own_connect
 class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
     """Remembers what it was given; draws nothing."""
 
+    undo_states = 0
     segmentationNodeSelectorVisible = Property(bool, lambda self: False, lambda self, value: None)
     sourceVolumeNodeSelectorVisible = Property(bool, lambda self: False, lambda self, value: None)
     switchToSegmentationsButtonVisible = Property(bool, lambda self: False, lambda self, value: None)
@@ -111,6 +115,7 @@ class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
         self._source: Any = None
         self._segment = ""
         self._effect = ""
+        self.undo_states = 0
         layout = QVBoxLayout(self)
         layout.addWidget(QLabel("Slicer's Segment Editor", self))
 
@@ -153,6 +158,10 @@ class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
     def setActiveEffectByName(self, name: str) -> None:
         """Choose an effect; an empty name puts it away."""
         self._effect = name
+
+    def saveStateForUndo(self) -> None:
+        """Counts what could be undone."""
+        self.undo_states += 1
 
     def setupViewObservations(self) -> None:
         """Nothing to do here."""

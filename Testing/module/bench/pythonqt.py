@@ -48,6 +48,12 @@ def with_habits(base: type) -> type:
     return types.new_class(base.__name__, (base,), {}, lambda namespace: namespace.update(members))
 
 
+def own_connect(cls: type) -> type:
+    """Decorator for subclasses: PySide6 finds its own ``connect`` unless the class itself has one."""
+    cls.connect, cls.disconnect = _connect, _disconnect  # type: ignore[attr-defined]
+    return cls
+
+
 def _setter_of_known_attributes(base: type) -> Callable[[Any, str, Any], None]:
     def set_attribute(self: Any, attribute: str, value: Any) -> None:
         # PySide's QUiLoader gives the root of a .ui its children as attributes, which PythonQt does not.
@@ -84,6 +90,12 @@ class _FileDialog:
         return cls.answers.pop(0) if cls.answers else ""
 
     getOpenFileName = getSaveFileName = getExistingDirectory = _answer
+
+    @classmethod
+    def getOpenFileNames(cls, *_arguments: Any) -> list[str]:
+        """All answers at once."""
+        answers, cls.answers = cls.answers, []
+        return answers
 
 
 class _DesktopServices:

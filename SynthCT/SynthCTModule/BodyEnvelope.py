@@ -1,0 +1,51 @@
+"""Adds the body envelope, or puts a segmentation on the model's grid, with the engine in its own process."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from SynthCTModule.EngineCommand import EngineCommand
+from SynthCTModule.SegmentationCheck import addBody
+from SynthCTModule.SegmentationExchange import exportLabelmap, importLabelmap
+from SynthCTModule.Translation import _
+from SynthCTModule.WorkerEvents import Failure
+
+OnPrepared = Callable[[Any, str], None]
+"""(the node that has it, or None; a sentence)"""
+
+
+def prepareMask(command: EngineCommand, node: Any, model: str, resample: bool, onPrepared: OnPrepared) -> None:
+    """Let the engine prepare a segmentation; then its body is added to it, or with ``resample`` a new node is made.
+
+    Raises what exportLabelmap raises, and RuntimeError while the command is busy.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="SynthCT-prepare-")
+    try:
+        report = exportLabelmap(node, Path(folder.name) / "labels.nrrd")
+        out = Path(folder.name) / "prepared"
+        arguments = ["prepare", report.path, "--out", out, "--model", model]
+        arguments += ["--labels", report.scheme] if report.scheme else []
+
+        def ended(_result: Any, failure: Failure | None) -> None:
+            with folder:
+                onPrepared(*_applied(node, out / "mask.nii.gz", resample, failure))
+
+        command.start(arguments, ended)
+    except Exception:
+        folder.cleanup()
+        raise
+
+
+def _applied(node: Any, mask: Path, resample: bool, failure: Failure | None) -> tuple[Any, str]:
+    if failure is not None:
+        return None, failure.text()
+    try:
+        if resample:
+            return importLabelmap(mask, name=f"{node.GetName()} {_('resampled')}"), _("A new segmentation was made.")
+        addBody(node, mask)
+        return node, _("The body envelope was added.")
+    except (RuntimeError, ValueError) as error:
+        return None, str(error)

@@ -1,0 +1,66 @@
+"""The grid that a run will choose for an anatomy, planned before the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from SynthCTModule.Cards import findCard
+from SynthCTModule.EnginePath import ensureEngineOnPath
+from SynthCTModule.LabelArray import labelArray
+from SynthCTModule.Parameters import RunParameters
+from SynthCTModule.Translation import _
+from SynthCTModule.VoxelGrid import Grid
+
+
+def plan(node: Any, parameters: RunParameters) -> tuple[Grid | None, str]:
+    """The grid for a node, or for None the grid to draw on; or None and why there is none."""
+    ensureEngineOnPath()
+    from SynthCTLib.errors import SynthCTError
+
+    try:
+        return (emptyGrid(parameters) if node is None else plannedGrid(node, parameters)), ""
+    except (SynthCTError, RuntimeError, ValueError) as error:
+        return None, str(error)
+
+
+def plannedGrid(node: Any, parameters: RunParameters) -> Grid:
+    """The model's grid for a segmentation or label map node, before a missing body envelope is known.
+
+    Raises ValueError when there is no such model, or no voxel; InputError for sizes that the model does not allow.
+    """
+    ensureEngineOnPath()
+    from SynthCTLib.grid import plan_grid
+    from SynthCTLib.regions import Region, parse_region, region_from_labels
+    from SynthCTLib.volume import Volume
+
+    card = findCard(parameters.model, parameters.modelsFolder)
+    if card is None:
+        raise ValueError(_("There is no model '{model}'; choose one in the list.").format(model=parameters.model))
+    labels, affine = labelArray(node)
+    wanted = parse_region(parameters.region) if parameters.region else region_from_labels(presentLabels(labels))
+    plan = plan_grid(Volume(labels, affine), card, wanted or Region(1, 2), parameters.size, parameters.spacing)
+    return Grid(plan.shape, plan.affine)
+
+
+def emptyGrid(parameters: RunParameters) -> Grid:
+    """The grid for an anatomy that is still to be drawn: chosen size and spacing, else the model's for the region.
+
+    Its center lies at the origin. Raises ValueError when there is no such model.
+    """
+    card = findCard(parameters.model, parameters.modelsFolder)
+    if card is None:
+        raise ValueError(_("There is no model '{model}'; choose one in the list.").format(model=parameters.model))
+    defaults = card.grid["defaults"]
+    entry = defaults.get(parameters.region or "", defaults["*"])
+    x, y, z = parameters.size or entry["size"]
+    spacing = np.array(parameters.spacing or entry["spacing"], float)
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = -spacing * (np.array([x, y, z]) - 1) / 2
+    return Grid((int(x), int(y), int(z)), affine)
+
+
+def presentLabels(labels: np.ndarray) -> list[int]:
+    """The ids in an array of labels."""
+    return [int(value) for value in np.flatnonzero(np.bincount(labels.ravel(order="K"), minlength=256)) if value]

@@ -1,0 +1,40 @@
+"""The CTs of a finished run become nodes of the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from SynthCTModule.ResultNodes import MASK_ROLE, ResultNodes, importResult, showResult
+
+
+def importRun(
+    results: list[dict[str, Any]], inputNode: Any, settings: Mapping[str, Any], outputVolumeNode: Any = None
+) -> list[ResultNodes]:
+    """Import the results of a run's last event beside the input and show the last one.
+
+    settings: of the run, stored on the nodes with each result's own seed.
+    outputVolumeNode: volume that gets the first CT instead of a new node.
+    """
+    nodes = []
+    for result in results:
+        own = {**settings, "seed": result["seed"], "count": 1}
+        nodes.append(importResult(result, inputNode, own, inputNode.GetName()))
+    if outputVolumeNode is not None:
+        nodes[0] = ResultNodes(_moved(nodes[0].ct, outputVolumeNode), nodes[0].mask)
+    showResult(nodes[-1])
+    return nodes
+
+
+def _moved(ct: Any, target: Any) -> Any:
+    """Give a CT's image, position, window, attributes and mask to another node, and remove the CT."""
+    target.SetAndObserveImageData(ct.GetImageData())
+    target.CopyOrientation(ct)
+    for attribute in ct.GetAttributeNames():
+        target.SetAttribute(attribute, ct.GetAttribute(attribute))
+    target.SetDescription(ct.GetDescription())
+    target.SetNodeReferenceID(MASK_ROLE, ct.GetNodeReferenceID(MASK_ROLE))
+    target.CreateDefaultDisplayNodes()
+    target.GetDisplayNode().CopyContent(ct.GetDisplayNode())
+    ct.GetScene().RemoveNode(ct)
+    return target

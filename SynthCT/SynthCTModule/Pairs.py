@@ -1,0 +1,56 @@
+"""The same anatomy without its lesions, for a pair of CTs made with one seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from SynthCTModule.LabelArray import labelArray
+from SynthCTModule.LabelColors import vocabulary
+from SynthCTModule.SegmentationExchange import importLabelmap
+from SynthCTModule.Translation import _
+
+
+def withoutLesions(node: Any) -> Any:
+    """A new segmentation in which every lesion has become the organ around it.
+
+    Raises ValueError when there is no lesion.
+    """
+    labels, affine = labelArray(node)
+    lesions = np.isin(labels, [lesion.id for lesion in vocabulary().lesions()])
+    if not lesions.any():
+        raise ValueError(_("There is no lesion in the anatomy; put one in first, or load a case with one."))
+    return importLabelmap(healed(labels, lesions, affine), affine, _("{name} healthy").format(name=node.GetName()))
+
+
+def healed(labels: np.ndarray, lesions: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """``labels`` with each lesion voxel given to its fixed organ, or where a lesion has none to the nearest organ."""
+    result = labels.copy()
+    for lesion in vocabulary().lesions():
+        mask = labels == lesion.id
+        if lesion.host is not None:
+            result[mask] = lesion.host
+        elif mask.any():
+            organs = ~lesions & (labels != 0) & (labels != _BODY)
+            spacing = np.linalg.norm(affine[:3, :3], axis=0)
+            box = _around(mask, spacing)
+            nearest = ndimage.distance_transform_edt(
+                ~organs[box], sampling=spacing, return_distances=False, return_indices=True
+            )
+            result[box][mask[box]] = labels[box][tuple(nearest)][mask[box]]
+    return result
+
+
+_BODY = 200
+_MARGIN = 20.0
+"""mm around a lesion within which its organ is looked for."""
+
+
+def _around(mask: np.ndarray, spacing: np.ndarray) -> tuple[slice, ...]:
+    box = ndimage.find_objects(mask.view(np.uint8))[0]
+    return tuple(
+        slice(max(0, part.start - int(_MARGIN / step)), part.stop + int(_MARGIN / step))
+        for part, step in zip(box, spacing, strict=True)
+    )

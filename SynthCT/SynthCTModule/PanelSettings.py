@@ -1,0 +1,52 @@
+"""Between the parameter node, which the panel is bound to, and the settings of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from SynthCTModule.Choices import DeviceChoice, PresetChoice, RegionChoice
+from SynthCTModule.Parameters import RunParameters
+
+
+def readParameters(node: Any, modelsFolder: Path | None = None) -> RunParameters:
+    """The settings of a run as the parameter node holds them."""
+    return RunParameters(
+        model=node.modelId,
+        region=node.region.value or None,
+        size=(node.sizeX, node.sizeY, node.sizeZ) if node.customGrid else None,
+        spacing=(node.spacingInPlane, node.spacingInPlane, node.spacingSlice) if node.customGrid else None,
+        preset=node.preset.value,
+        steps=node.steps or None,
+        guidance=node.guidance,
+        temperature=node.temperature,
+        seed=node.seed,
+        count=node.count,
+        retries=node.retries,
+        device=node.device.value,
+        grid="input" if node.onInputGrid else "model",
+        modelsFolder=modelsFolder,
+    )
+
+
+def writeParameters(node: Any, parameters: RunParameters) -> None:
+    """Show the settings of an earlier run in the panel; what it left to the model stays as it is."""
+    node.modelId = parameters.model
+    node.region = RegionChoice(parameters.region or "")
+    node.customGrid = parameters.size is not None
+    if parameters.size is not None:
+        node.sizeX, node.sizeY, node.sizeZ = parameters.size
+    if parameters.spacing is not None:
+        node.spacingInPlane, _y, node.spacingSlice = parameters.spacing
+    node.preset = PresetChoice(parameters.preset or PresetChoice.STANDARD.value)
+    node.steps = parameters.steps or 0
+    if parameters.guidance is not None:
+        node.guidance = parameters.guidance
+    if parameters.temperature is not None:
+        node.temperature = parameters.temperature
+    if parameters.seed is not None:
+        node.seed = parameters.seed
+    node.count, node.retries = parameters.count, parameters.retries
+    known = [choice.value for choice in DeviceChoice]
+    node.device = DeviceChoice(parameters.device) if parameters.device in known else DeviceChoice.AUTOMATIC
+    node.onInputGrid = parameters.grid == "input"

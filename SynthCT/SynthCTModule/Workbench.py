@@ -1,0 +1,191 @@
+"""What the panels and scripts share: one run at a time, its results, what is missing for it, and signals about it.
+
+It wires the pieces together and holds no knowledge of its own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from SynthCTModule.BodyEnvelope import OnPrepared, prepareMask
+from SynthCTModule.Cards import findCard
+from SynthCTModule.EngineCommand import EngineCommand
+from SynthCTModule.Estimates import Device, Estimate, Estimates
+from SynthCTModule.GridPlan import plan
+from SynthCTModule.ImportRun import importRun
+from SynthCTModule.Installer import Installer
+from SynthCTModule.Models import Models
+from SynthCTModule.Parameters import RunParameters
+from SynthCTModule.ResultNodes import ResultNodes
+from SynthCTModule.Run import Run
+from SynthCTModule.SegmentationCheck import ADD_BODY, RESAMPLE, Problem, applyFix
+from SynthCTModule.SegmentationExchange import ExportReport, UnknownSegments, exportLabelmap
+from SynthCTModule.Setup import Setup
+from SynthCTModule.Signal import Signal
+from SynthCTModule.Translation import _
+from SynthCTModule.VoxelGrid import Grid
+from SynthCTModule.WorkerProcess import WorkerProcess
+
+MakeProcess = Callable[[], WorkerProcess]
+
+
+class Workbench:
+    """
+    Signals of runs: runStateChanged(RunState), runProgressChanged(Progress), runLogChanged(line),
+    runFinished(RunOutcome), resultsImported([ResultNodes]), inputProblems([Problem]). For the panels to tell each
+    other: anatomyWillChange(), anatomyEdited(), segmentChosen(id). readinessChanged(): setup or models have changed.
+
+    makeProcess: makes a process for the engine. settings: where estimates are kept (Slicer: ``qt.QSettings()``).
+    installer: installs what is missing.
+    """
+
+    def __init__(self, makeProcess: MakeProcess, settings: Any, installer: Installer) -> None:
+        self.runStateChanged, self.runProgressChanged = Signal(), Signal()
+        self.runLogChanged, self.runFinished = Signal(), Signal()
+        self.resultsImported, self.inputProblems = Signal(), Signal()
+        self.anatomyWillChange, self.anatomyEdited, self.segmentChosen = Signal(), Signal(), Signal()
+        self.readinessChanged = Signal()
+        self._makeProcess = makeProcess
+        self.estimates = Estimates(settings)
+        self.setup = Setup(EngineCommand(makeProcess()), installer)
+        self.models = Models(EngineCommand(makeProcess()))
+        self.setup.changed.connect(self._onReadiness)
+        self.models.changed.connect(self._onReadiness)
+        self._setupReasons = self.setup.ready()[1]
+        self._settings: dict[str, Any] = {}
+        self._planned: tuple[Any, Grid | None, str] | None = None
+        self._inputNode: Any = None
+        self._outputVolumeNode: Any = None
+        self._preparation = EngineCommand(makeProcess())
+        self.run = self._newRun()
+
+    def generate(
+        self, node: Any, parameters: RunParameters, labelScheme: str | None = None, outputVolumeNode: Any = None
+    ) -> bool:
+        """Start a run for a segmentation or label map node; False when it could not start (runFinished tells why).
+
+        labelScheme: what the numbers of a label map mean where its color table does not say; None: to be detected.
+        Raises RuntimeError while a run is going on.
+        """
+        if self.run.busy:
+            raise RuntimeError(_("A run is going on; wait for it or cancel it."))
+        self._inputNode, self._outputVolumeNode = node, outputVolumeNode
+        self._settings = {key: value for key, value in asdict(parameters).items() if value is not None}
+
+        def writeMask(path: Path) -> str | None:
+            return self._exported(node, path).scheme or labelScheme or None
+
+        grid, _problem = self.plan(node, parameters)
+        expected = self._estimate(parameters, grid) if grid is not None else None
+        return self.run.start(parameters, writeMask, expected.stages if expected else None)
+
+    def close(self) -> None:
+        """End everything that runs; no process and no file is left behind."""
+        self.run.close()
+        self._preparation.close()
+        self.run = self._newRun()
+        self.runStateChanged.emit(self.run.state)
+
+    def missing(self, modelId: str) -> list[str]:
+        """What keeps any run from starting on this computer, as sentences."""
+        row = self.models.row(modelId)
+        if row is None or row.status in ("ready", "unknown"):
+            return self._setupReasons
+        text = _("The model '{title}' is not on this computer; get it in the section Model.")
+        return [*self._setupReasons, text.format(title=row.title)]
+
+    def modelsFolder(self) -> Path | None:
+        """Where a user's own models are; None while unknown."""
+        return self.models.modelsFolder()
+
+    def estimateText(self, parameters: RunParameters, grid: Grid) -> str:
+        """Time, memory and device of a run in words, before it is started."""
+        estimate = self._estimate(parameters, grid)
+        if estimate is None:
+            return _("unknown for this model")
+        source = _("from your own runs") if estimate.learned else _("before the first run only roughly known")
+        return f"{estimate.text()} ({source})"
+
+    def plan(self, node: Any, parameters: RunParameters) -> tuple[Grid | None, str]:
+        """The grid of a run, or why there is none; planned again only when something that it depends on has changed.
+
+        Without a node the model's grid for an anatomy that is still to be drawn.
+        """
+        wanted = (_contentOf(node), parameters.model, parameters.region, parameters.size, parameters.spacing)
+        if self._planned is None or self._planned[0] != wanted:
+            self._planned = (wanted, *plan(node, parameters))
+        return self._planned[1:]
+
+    def labelmapProblems(self, node: Any) -> list[Problem]:
+        """What keeps a label map volume from being used."""
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                report = exportLabelmap(node, Path(folder) / "labels.nrrd")
+        except (RuntimeError, ValueError) as error:
+            return _problemsOf(error)
+        return [Problem.fromFinding(finding) for finding in report.findings]
+
+    def fix(self, problem: Problem, node: Any, labelId: int | None, model: str, onFixed: OnPrepared) -> None:
+        """Put a problem of the check right; what needs the engine takes seconds, then ``onFixed`` is called."""
+        self.anatomyWillChange.emit()
+        if problem.fix in (ADD_BODY, RESAMPLE):
+            prepareMask(self._preparation, node, model, problem.fix == RESAMPLE, onFixed)
+        else:
+            onFixed(applyFix(problem, node, labelId), "")
+
+    def _estimate(self, parameters: RunParameters, grid: Grid) -> Estimate | None:
+        card = findCard(parameters.model, parameters.modelsFolder)
+        if card is None:
+            return None
+        device = self.setup.device() if parameters.device == "auto" else Device(parameters.device)
+        sampling = parameters.sampling(card)
+        return self.estimates.estimate(parameters.model, grid.shape, sampling, device, parameters.count)
+
+    def _onReadiness(self) -> None:
+        self._setupReasons = self.setup.ready()[1]
+        self.readinessChanged.emit()
+
+    def _exported(self, node: Any, path: Path) -> ExportReport:
+        """Write the mask of a run and show what the check has found on the way."""
+        try:
+            report = exportLabelmap(node, path)
+        except (RuntimeError, ValueError) as error:
+            self.inputProblems.emit(_problemsOf(error))
+            raise
+        findings = [Problem.fromFinding(finding) for finding in report.findings]
+        if findings:
+            self.inputProblems.emit(findings)
+        return report
+
+    def _newRun(self) -> Run:
+        run = Run(self._makeProcess(), self._import, Path(slicer.app.temporaryPath), self.estimates.learn)
+        run.stateChanged.connect(self.runStateChanged.emit)
+        run.progressChanged.connect(self.runProgressChanged.emit)
+        run.logChanged.connect(self.runLogChanged.emit)
+        run.finished.connect(self.runFinished.emit)
+        return run
+
+    def _import(self, results: list[dict[str, Any]]) -> list[ResultNodes]:
+        nodes = importRun(results, self._inputNode, self._settings, self._outputVolumeNode)
+        self.resultsImported.emit(nodes)
+        return nodes
+
+
+def _contentOf(node: Any) -> Any:
+    """What tells whether a node has changed."""
+    if node is None:
+        return None
+    data = node.GetSegmentation() if node.IsA("vtkMRMLSegmentationNode") else node.GetImageData()
+    return node.GetID(), data.GetMTime() if data else 0
+
+
+def _problemsOf(error: Exception) -> list[Problem]:
+    if isinstance(error, UnknownSegments):
+        return [Problem("error", one.problem, (one.segmentId,), code=one.code) for one in error.segments]
+    return [Problem("error", str(error))]

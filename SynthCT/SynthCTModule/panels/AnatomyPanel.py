@@ -1,0 +1,170 @@
+"""Anatomy: pick a case, load a file, take any segmentation or label map, or start from an empty grid; check it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from SynthCTModule.Cases import allCases, loadCase, openCaseFile, sampleCase
+from SynthCTModule.GridBox import drawOn, templateVolume
+from SynthCTModule.GridPlan import emptyGrid
+from SynthCTModule.panels.LabelPicker import chosenLabel
+from SynthCTModule.panels.Panel import Panel, quiet, shownErrors
+from SynthCTModule.panels.ProblemTable import ProblemTable
+from SynthCTModule.PanelSettings import readParameters
+from SynthCTModule.SegmentationCheck import SET_LABEL, Problem, checkSegmentation
+from SynthCTModule.Translation import _
+from SynthCTModule.Views import fitViews
+
+FILES = "*.nii *.nii.gz *.nrrd *.seg.nrrd"
+
+
+class AnatomyPanel(Panel):
+    """Section *Anatomy*, as far as it chooses and checks."""
+
+    def setup(self) -> None:
+        self._cases: dict[str, Any] = {}
+        self._problems = ProblemTable(self.ui.problemTable, self._onFix)
+        self._showCases()
+        ui = self.ui
+        ui.sampleCaseButton.connect("clicked(bool)", self.onSampleCase)
+        ui.caseComboBox.connect("currentIndexChanged(int)", self._onCaseChosen)
+        ui.loadCaseButton.connect("clicked(bool)", self._onLoadCase)
+        ui.loadFileButton.connect("clicked(bool)", self._onLoadFile)
+        ui.templateButton.connect("clicked(bool)", self._onTemplate)
+        ui.checkButton.connect("clicked(bool)", self.check)
+        ui.openCaseButton.connect("clicked(bool)", self._onOpenCase)
+        self.logic.anatomyEdited.connect(lambda: self._show([], ""))
+        self.logic.inputProblems.connect(self._onRunProblems)
+        self._onCaseChosen()
+
+    def update(self) -> None:
+        node = self.node.inputNode
+        self.ui.checkButton.enabled = node is not None
+        isLabelMap = node is not None and node.IsA("vtkMRMLLabelMapVolumeNode")
+        self.ui.schemeComboBox.visible = isLabelMap
+        self.ui.schemeCaption.visible = isLabelMap
+        if self._problems.inputNode is not self.node.inputNode:
+            self._show([], "")
+
+    def onSampleCase(self, _checked: bool = False) -> None:
+        """Load the sample case with its settings."""
+        with shownErrors():
+            self._load(sampleCase())
+
+    def check(self, _checked: bool = False) -> None:
+        """List all problems of the chosen anatomy."""
+        node = self.node.inputNode
+        with shownErrors():
+            if node.IsA("vtkMRMLLabelMapVolumeNode"):
+                self._show(self.logic.labelmapProblems(node))
+            else:
+                self._show(checkSegmentation(node))
+
+    def _show(self, problems: list[Problem], summary: str | None = None) -> None:
+        self._problems.show(problems, self.node.inputNode)
+        self.ui.checkSummaryLabel.text = _summary(problems) if summary is None else summary
+
+    def _showCases(self) -> None:
+        with shownErrors():
+            self._cases = {str(case.path.parent): case for case in allCases()}
+        box = self.ui.caseComboBox
+        with quiet(box):
+            box.clear()
+            for folder, case in self._cases.items():
+                box.addItem(case.title, folder)
+
+    def _onCaseChosen(self, _index: int = 0) -> None:
+        case = self._cases.get(self.ui.caseComboBox.currentData)
+        self.ui.caseDescriptionLabel.text = case.description if case else ""
+        goals = "".join(f"<li>{goal}</li>" for goal in case.learning_goals) if case else ""
+        self.ui.caseDescriptionLabel.toolTip = f"<ul>{goals}</ul>" if goals else ""
+
+    def _onLoadCase(self, _checked: bool = False) -> None:
+        case = self._cases.get(self.ui.caseComboBox.currentData)
+        if case is not None:
+            with shownErrors():
+                self._load(case)
+
+    def _load(self, case: Any) -> None:
+        self.use(loadCase(case))
+        settings = case.settings
+        if "seed" in settings:
+            self.node.seed = int(settings["seed"])
+
+    def use(self, node: Any) -> None:
+        """Make a node the anatomy of the next run and show it."""
+        self.node.inputNode = node
+        bounds = [0.0] * 6
+        node.GetRASBounds(bounds)
+        center = [(low + high) / 2 for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
+        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *center)
+        fitViews()
+
+    def _onLoadFile(self, _checked: bool = False) -> None:
+        path = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(), _("Segmentation or label map"), "", f"{_('Segmentations')} ({FILES})"
+        )
+        if path:
+            with shownErrors():
+                self.use(loadFile(Path(path)))
+
+    def _onTemplate(self, _checked: bool = False) -> None:
+        with shownErrors():
+            volume = templateVolume(emptyGrid(readParameters(self.node)), _("Empty grid"))
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", _("Own anatomy"))
+            node.CreateDefaultDisplayNodes()
+            drawOn(node, volume)
+            self.use(node)
+            self.ui.labelsGroupBox.collapsed = False
+            self.ui.editorGroupBox.collapsed = False
+
+    def _onOpenCase(self, _checked: bool = False) -> None:
+        path = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(), _("Case file"), "", f"{_('SynthCT cases')} (*.synthct-case)"
+        )
+        if path:
+            with shownErrors():
+                case = openCaseFile(Path(path))
+                self._showCases()
+                self.ui.caseComboBox.setCurrentIndex(self.ui.caseComboBox.findData(str(case.path.parent)))
+                self._load(case)
+
+    def _onFix(self, problem: Problem, labelId: int | None) -> None:
+        with shownErrors():
+            if problem.fix == SET_LABEL and labelId is None:
+                labelId = chosenLabel(self.ui.labelTree)
+            self.logic.fix(problem, self.node.inputNode, labelId, self.node.modelId, self._onFixed)
+
+    def _onFixed(self, node: Any, sentence: str) -> None:
+        """A fix has been made, or has failed (no node); the table shows what is left."""
+        if node is None:
+            slicer.util.errorDisplay(sentence)
+        elif self.node is not None:
+            self.node.inputNode = node
+            self.check()
+
+    def _onRunProblems(self, problems: list[Problem]) -> None:
+        """A run has found problems in the anatomy."""
+        if self.node is not None:
+            self._show(problems)
+
+
+def loadFile(path: Path) -> Any:
+    """Load a segmentation file as segmentation node. Raises RuntimeError when Slicer cannot read it."""
+    if path.name.lower().endswith(".seg.nrrd"):
+        return slicer.util.loadSegmentation(str(path))
+    return slicer.util.loadLabelVolume(str(path))
+
+
+def _summary(problems: list[Problem]) -> str:
+    errors = sum(problem.severity == "error" for problem in problems)
+    warnings = sum(problem.severity == "warning" for problem in problems)
+    if errors:
+        return _("{errors} to be solved before a run, {warnings} warnings").format(errors=errors, warnings=warnings)
+    if warnings:
+        return _("Can be used; {warnings} warnings").format(warnings=warnings)
+    return _("Ready for a run") if not problems else _("Ready for a run; {count} hints").format(count=len(problems))

@@ -1,0 +1,152 @@
+"""Model: which one, its state, licence and size; download, import, remove, open the folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from SynthCTModule.Cards import findCard
+from SynthCTModule.Models import ModelRow
+from SynthCTModule.panels.Panel import Panel, choose, quiet, setEnabled
+from SynthCTModule.Translation import _
+
+_BUTTONS = ("downloadModelButton", "importModelButton", "removeModelButton", "openModelFolderButton")
+
+
+class ModelPanel(Panel):
+    """Section *Model*."""
+
+    def setup(self) -> None:
+        ui, models = self.ui, self.logic.models
+        self._opened = False
+        self._tips = {name: getattr(ui, name).toolTip for name in _BUTTONS}
+        ui.modelComboBox.connect("currentIndexChanged(int)", self._onChosen)
+        ui.downloadModelButton.connect("clicked(bool)", self._onDownload)
+        ui.importModelButton.connect("clicked(bool)", self._onImport)
+        ui.removeModelButton.connect("clicked(bool)", self._onRemove)
+        ui.openModelFolderButton.connect("clicked(bool)", self._onOpenFolder)
+        models.changed.connect(self._onChanged)
+        models.progressChanged.connect(self._onProgress)
+        models.finished.connect(self._onFinished)
+        self._fill()
+
+    def enter(self) -> None:
+        """Look at the store when the module is opened the first time."""
+        if not self._opened and not self.logic.missing(self.node.modelId):
+            self._opened = True
+            self.logic.models.refresh()
+
+    def update(self) -> None:
+        choose(self.ui.modelComboBox, self.node.modelId)
+        self._showRow(self.logic.models.row(self.node.modelId))
+
+    def _fill(self) -> None:
+        box = self.ui.modelComboBox
+        with quiet(box):
+            box.clear()
+            for row in self.logic.models.rows():
+                box.addItem(row.title, row.id)
+
+    def _showRow(self, row: ModelRow | None) -> None:
+        ui, busy = self.ui, self.logic.models.busy
+        if row is None:
+            ui.modelStatusLabel.text = _("This model is not known here.")
+            for name in _BUTTONS:
+                getattr(ui, name).enabled = False
+            return
+        size = f", {row.bytes / 1e6:.0f} MB" if row.bytes else ""
+        ui.modelStatusLabel.text = _statusText(row) + size
+        use = _("commercial use allowed") if row.commercial else _("no commercial use")
+        ui.modelLicenceLabel.text = f'<a href="{row.licenceUrl}">{row.licence}</a>, {use}'
+        ui.downloadModelButton.text = _("Cancel") if busy else _("Download")
+        own = _("The embedded model comes with SynthCT and stays.") if row.embedded else ""
+        waiting = _("Something is being done with the models; wait for it.") if busy else ""
+        there = _("It is there already.") if row.status == "ready" else ""
+        absent = "" if row.status in ("ready", "incomplete", "damaged") else _("There is nothing to remove.")
+        source = "" if row.downloadable or row.status == "unknown" else _("It cannot be downloaded; import its files.")
+        setEnabled(ui.downloadModelButton, "" if busy else own or there or source, self._tips["downloadModelButton"])
+        setEnabled(ui.importModelButton, own or waiting, self._tips["importModelButton"])
+        setEnabled(ui.removeModelButton, own or waiting or absent, self._tips["removeModelButton"])
+        folder = self.logic.models.folderToOpen(row.id)
+        setEnabled(
+            ui.openModelFolderButton,
+            "" if folder else _("The folder is not known yet."),
+            self._tips["openModelFolderButton"],
+        )
+
+    def _onChosen(self, _index: int) -> None:
+        """A model comes with its own guidance and temperature."""
+        modelId = self.ui.modelComboBox.currentData
+        if self.node is None or modelId is None or modelId == self.node.modelId:
+            return
+        card = findCard(modelId, self.logic.modelsFolder())
+        with slicer.util.NodeModify(self.node):
+            self.node.modelId = modelId
+            if card is not None:
+                self.node.guidance = float(card.defaults.get("guidance", 0.0))
+                self.node.temperature = float(card.defaults.get("temperature", 1.0))
+
+    def _onDownload(self, _checked: bool = False) -> None:
+        models, modelId = self.logic.models, self.node.modelId
+        if models.busy:
+            models.cancel()
+            return
+        row = models.row(modelId)
+        accepted = row.licenceAccepted or slicer.util.confirmOkCancelDisplay(
+            _("{licence}\n\nDo you accept this licence and want to download the model?").format(
+                licence=models.licenceText(modelId)
+            ),
+            _("Licence of the model"),
+        )
+        if accepted:
+            models.download(modelId, not row.licenceAccepted)
+            self.update()
+
+    def _onImport(self, _checked: bool = False) -> None:
+        title = _("Files of the three networks")
+        files = qt.QFileDialog.getOpenFileNames(slicer.util.mainWindow(), title, "", "*.pt *.safetensors")
+        if files:
+            self.logic.models.importFiles(self.node.modelId, [Path(file) for file in files])
+            self.update()
+
+    def _onRemove(self, _checked: bool = False) -> None:
+        row = self.logic.models.row(self.node.modelId)
+        question = _("Remove the weights of {title} from this computer?").format(title=row.title)
+        if slicer.util.confirmOkCancelDisplay(question, _("Remove model")):
+            self.logic.models.remove(row.id)
+
+    def _onOpenFolder(self, _checked: bool = False) -> None:
+        folder = self.logic.models.folderToOpen(self.node.modelId)
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder)))
+
+    def _onChanged(self) -> None:
+        self._fill()
+        self.ui.modelProgressBar.visible = False
+        if self.node is not None:
+            self.update()
+
+    def _onProgress(self, fraction: float, text: str) -> None:
+        self.ui.modelProgressBar.visible = True
+        self.ui.modelProgressBar.value = round(100 * fraction)
+        self.ui.modelStatusLabel.text = text
+
+    def _onFinished(self, failure: Any) -> None:
+        self.ui.modelProgressBar.visible = False
+        if self.node is not None:
+            self.update()
+        if failure is not None:
+            self.ui.modelStatusLabel.text = failure.text()
+
+
+def _statusText(row: ModelRow) -> str:
+    texts = {
+        "ready": _("Ready"),
+        "missing": _("Not on this computer"),
+        "incomplete": _("Incomplete; download or import it again"),
+        "damaged": _("Damaged; remove it and get it again"),
+        "unknown": _("Not looked at yet"),
+    }
+    return texts[row.status] if not row.embedded else _("Ready, comes with SynthCT")

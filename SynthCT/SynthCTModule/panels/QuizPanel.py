@@ -1,0 +1,201 @@
+"""Quiz: find it, name it, measure it; the label map of the chosen CT is the answer key."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from SynthCTModule.Cases import caseOf
+from SynthCTModule.LabelArray import labelArray
+from SynthCTModule.LabelColors import vocabulary
+from SynthCTModule.panels.Panel import Panel, setEnabled, shownErrors
+from SynthCTModule.QuizMarks import PointPicker, Ruler, StructureMark
+from SynthCTModule.ResultNodes import MASK_ROLE, jumpTo
+from SynthCTModule.SegmentLabels import resolveSegments
+from SynthCTModule.Translation import _
+
+
+class QuizKind(Enum):
+    """What is asked."""
+
+    CASE = "case"
+    MIXED = "mixed"
+    FIND = "find"
+    NAME = "name"
+    MEASURE = "measure"
+
+
+class QuizPanel(Panel):
+    """The quiz in the section *Teaching*."""
+
+    def setup(self) -> None:
+        ui = self.ui
+        self._quiz: Any = None
+        self._mask: Any = None
+        self._picker, self._ruler, self._mark = PointPicker(self._onPoint), Ruler(self._onLength), StructureMark()
+        titles = {
+            QuizKind.MIXED: _("Find it and name it"),
+            QuizKind.CASE: _("Questions of the case"),
+            QuizKind.FIND: _("Find it: click the structure"),
+            QuizKind.NAME: _("Name it: multiple choice"),
+            QuizKind.MEASURE: _("Measure it"),
+        }
+        for kind, title in titles.items():
+            ui.quizComboBox.addItem(title, kind.value)
+        self._startTip = ui.startQuizButton.toolTip
+        ui.startQuizButton.connect("clicked(bool)", self._onStart)
+        ui.quizAnswerButton.connect("clicked(bool)", self._onAnswer)
+        ui.quizNextButton.connect("clicked(bool)", self._onNext)
+        ui.quizRulerButton.connect("clicked(bool)", lambda _checked: self._ruler.start(_("Your measurement")))
+        ui.saveScoreButton.connect("clicked(bool)", self._onSave)
+
+    def update(self) -> None:
+        reason = "" if self._answerKey() is not None else _("Choose a CT or a segmentation first.")
+        setEnabled(self.ui.startQuizButton, reason, self._startTip)
+
+    def exit(self) -> None:
+        """End the quiz: its marks belong to this module and this scene."""
+        self._stop()
+        self.ui.quizWidget.visible = False
+
+    def _answerKey(self) -> Any:
+        ct = self.node.resultVolume
+        mask = ct.GetNodeReference(MASK_ROLE) if ct is not None else None
+        return mask or self.node.inputNode
+
+    def _onStart(self, _checked: bool = False) -> None:
+        with shownErrors():
+            self._stop()
+            self._mask = self._answerKey()
+            labels, affine = labelArray(self._mask)
+            self._quiz = _makeQuiz(
+                QuizKind(self.ui.quizComboBox.currentData),
+                labels,
+                affine,
+                self.ui.quizCountSpinBox.value,
+                self.node.seed,
+                caseOf(self.node.inputNode),
+            )
+            self.ui.quizWidget.visible = True
+            self._ask()
+
+    def _ask(self) -> None:
+        """Show the current question, or the score at the end."""
+        self._clearMarks()
+        ui, question = self.ui, self._quiz.current
+        ui.quizFeedbackLabel.text = ""
+        ui.quizAnswerButton.visible = ui.quizAnswerSpinBox.visible = ui.quizRulerButton.visible = False
+        ui.quizNextButton.text = _("Skip")
+        ui.quizNextButton.visible = question is not None
+        self._showScore()
+        self._showChoices(())
+        if question is None:
+            missed = ", ".join(vocabulary().by_id(label).display_name for label in self._quiz.missed)
+            ui.quizQuestionLabel.text = _("Done. {missed}").format(
+                missed=_("Look again at: {names}.").format(names=missed) if missed else _("Nothing was missed.")
+            )
+            return
+        ui.quizQuestionLabel.text = self._quiz.text(question)
+        ui.quizQuestionLabel.toolTip = question.hint
+        if question.kind == "find":
+            self._picker.start("?")
+        elif question.kind == "name":
+            self._markStructure(question.label)
+            self._showChoices(question.choices)
+        else:
+            from SynthCTLib.measures import UNITS
+
+            ui.quizAnswerButton.visible = ui.quizAnswerSpinBox.visible = True
+            ui.quizAnswerSpinBox.suffix = f" {UNITS[question.what]}"
+            ui.quizRulerButton.visible = UNITS[question.what] == "mm"
+
+    def _markStructure(self, label: int) -> None:
+        segments = {segment.labelId: segment.segmentId for segment in _segments(self._mask)}
+        if label in segments:
+            self._mark.show(self._mask, segments[label])
+        jumpTo(self._quiz.place(label))
+
+    def _showChoices(self, labels: tuple[int, ...]) -> None:
+        """A button for each name to choose from."""
+        layout = self.ui.quizChoicesWidget.layout()
+        while layout.count():
+            widget = layout.takeAt(0).widget()
+            widget.hide()
+            widget.deleteLater()
+        for label in labels:
+            button = qt.QPushButton(vocabulary().by_id(label).display_name)
+            button.connect("clicked(bool)", lambda _checked, label=label: self._onName(label))
+            layout.addWidget(button)
+
+    def _onPoint(self, point: tuple[float, float, float]) -> None:
+        self._answered(self._quiz.answer_find(point))
+
+    def _onName(self, label: int) -> None:
+        self._answered(self._quiz.answer_name(label))
+
+    def _onLength(self, length: float) -> None:
+        self.ui.quizAnswerSpinBox.value = length
+
+    def _onAnswer(self, _checked: bool = False) -> None:
+        self._answered(self._quiz.answer_measure(self.ui.quizAnswerSpinBox.value))
+
+    def _answered(self, answer: Any) -> None:
+        """Show whether it was right, and where the structure is; *Next* goes on."""
+        self._clearMarks()
+        self._showChoices(())
+        ui = self.ui
+        ui.quizAnswerButton.visible = ui.quizAnswerSpinBox.visible = ui.quizRulerButton.visible = False
+        ui.quizFeedbackLabel.text = answer.sentence
+        ui.quizFeedbackLabel.styleSheet = f"QLabel {{ color: {'#2e7d32' if answer.correct else '#b00020'}; }}"
+        ui.quizNextButton.text = _("Next")
+        self._markStructure(answer.question.label)
+        self._showScore()
+
+    def _onNext(self, _checked: bool = False) -> None:
+        if self.ui.quizFeedbackLabel.text == "":
+            self._answered(self._quiz.skip())
+        else:
+            self._ask()
+
+    def _showScore(self) -> None:
+        right, asked = self._quiz.score
+        text = _("{right} right of {asked}; {total} questions in all")
+        self.ui.quizScoreLabel.text = text.format(right=right, asked=asked, total=len(self._quiz.questions))
+        self.ui.saveScoreButton.enabled = asked > 0
+
+    def _onSave(self, _checked: bool = False) -> None:
+        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save the score"), "quiz.csv", "*.csv")
+        if path:
+            from SynthCTLib.quiz_export import write_quiz_csv
+
+            with shownErrors():
+                write_quiz_csv(Path(path), self._quiz, self._mask.GetName())
+
+    def _clearMarks(self) -> None:
+        self._picker.stop()
+        self._ruler.stop()
+        self._mark.clear()
+
+    def _stop(self) -> None:
+        self._clearMarks()
+        self._quiz = self._mask = None
+
+
+def _segments(node: Any) -> list:
+    return resolveSegments(node) if node.IsA("vtkMRMLSegmentationNode") else []
+
+
+def _makeQuiz(kind: QuizKind, labels: Any, affine: Any, count: int, seed: int, case: Any) -> Any:
+    """A quiz about a label map. Raises InputError when there is nothing to ask."""
+    from SynthCTLib.quiz import Quiz
+    from SynthCTLib.quiz_questions import automatic_questions, questions_of_case
+
+    if kind is QuizKind.CASE:
+        entries = [entry for entry in case.questions if (labels == entry["label"]).any()] if case else []
+        return Quiz(questions_of_case(entries, labels, affine, seed), labels, affine)
+    kinds = ("find", "name") if kind is QuizKind.MIXED else (kind.value,)
+    return Quiz(automatic_questions(labels, affine, count, seed, kinds), labels, affine)

@@ -1,0 +1,168 @@
+"""Result: organ check, windows, volume rendering, comparison and export of a synthetic CT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from SynthCTModule.DicomExport import ctExportReason, exportCt, exportSeg, saveMask, segExportReason
+from SynthCTModule.OrganCheckTable import labelCenters, organRows
+from SynthCTModule.panels.OrganTable import OrganTable
+from SynthCTModule.panels.Panel import Panel, quiet, setEnabled, shownErrors
+from SynthCTModule.PanelSettings import writeParameters
+from SynthCTModule.Parameters import parametersFromJson
+from SynthCTModule.ResultNodes import MASK_ROLE, ResultNodes, showResult, storedReport, storedSeed, storedSettings
+from SynthCTModule.SegmentationExchange import composeSegmentation
+from SynthCTModule.Translation import _
+from SynthCTModule.Views import fitViews, showSideBySide
+from SynthCTModule.WindowPresets import applyWindow, renderingPreset, showRendering
+
+_WINDOWS = {"Lung": "lung", "SoftTissue": "softTissue", "Bone": "bone", "Brain": "brain"}
+_RENDERINGS = ("CT-Bones", "CT-Bone", "CT-Lung", "CT-Soft-Tissue", "CT-Muscle", "CT-Chest-Contrast-Enhanced", "CT-MIP")
+_NEED_CT = ("compareButton", "exportNiftiButton", "exportSegmentationButton", "volumeRenderingButton")
+
+_DICOM = ("exportDicomButton", "exportDicomSegButton")
+
+
+class ResultPanel(Panel):
+    """Section *Result*."""
+
+    def setup(self) -> None:
+        ui = self.ui
+        self._shown: Any = None
+        self._tips = {name: getattr(ui, name).toolTip for name in (*_NEED_CT, *_DICOM)}
+        self._organs = OrganTable(ui.organTable)
+        for widget, preset in _WINDOWS.items():
+            button = getattr(ui, f"window{widget}Button")
+            button.connect("clicked(bool)", lambda _checked, preset=preset: applyWindow(self.node.resultVolume, preset))
+        ui.useSettingsButton.connect("clicked(bool)", self._onUseSettings)
+        ui.volumeRenderingButton.connect("toggled(bool)", self._onRendering)
+        ui.volumeRenderingComboBox.connect("currentIndexChanged(int)", lambda _index: self._onPreset())
+        ui.compareButton.connect("clicked(bool)", self._onCompare)
+        ui.exportNiftiButton.connect("clicked(bool)", self._onExportCt)
+        ui.exportSegmentationButton.connect("clicked(bool)", self._onExportMask)
+        ui.exportDicomButton.connect("clicked(bool)", self._onExportDicom)
+        ui.exportDicomSegButton.connect("clicked(bool)", self._onExportDicomSeg)
+        self.logic.resultsImported.connect(self._onImported)
+
+    def update(self) -> None:
+        ct = self.node.resultVolume
+        report = storedReport(ct) if ct is not None else None
+        self._enable(ct, report)
+        if ct is self._shown:
+            return
+        self._shown = ct
+        self.ui.resultSummaryLabel.text = _summary(ct, report)
+        mask = self.mask()
+        centers = {}
+        if mask is not None:
+            composed, _segments = composeSegmentation(mask)
+            centers = labelCenters(composed.array, composed.grid.affine) if composed.grid else {}
+        self._organs.show(organRows(report, centers) if report else [])
+        self._showRenderings(report)
+
+    def mask(self) -> Any:
+        """The segmentation that the chosen CT was made from, or None."""
+        ct = self.node.resultVolume
+        return ct.GetNodeReference(MASK_ROLE) if ct is not None else None
+
+    def _enable(self, ct: Any, report: Any) -> None:
+        ui = self.ui
+        none = "" if ct is not None else _("There is no CT yet.")
+        for widget in _WINDOWS:
+            getattr(ui, f"window{widget}Button").enabled = ct is not None
+        for name in _NEED_CT:
+            setEnabled(getattr(ui, name), none, self._tips[name])
+        if ct is not None and self.node.compareVolume is None:
+            setEnabled(ui.compareButton, _("Choose the other volume first."), "")
+        maskless = none or ("" if self.mask() is not None else _("This volume has no label map of SynthCT."))
+        setEnabled(ui.exportSegmentationButton, maskless, self._tips["exportSegmentationButton"])
+        setEnabled(ui.exportDicomButton, none or ctExportReason(), self._tips["exportDicomButton"])
+        setEnabled(ui.exportDicomSegButton, maskless or segExportReason(), self._tips["exportDicomSegButton"])
+        ui.useSettingsButton.enabled = report is not None
+        ui.organTable.visible = report is not None and not self.node.studentMode
+
+    def _onImported(self, results: list[ResultNodes]) -> None:
+        """A run has ended: show its last CT."""
+        if self.node is None:
+            return
+        self.ui.resultCollapsibleButton.collapsed = False
+        self.node.resultVolume = results[-1].ct
+        showResult(results[-1])
+        fitViews()
+
+    def _onUseSettings(self, _checked: bool = False) -> None:
+        settings = storedSettings(self.node.resultVolume)
+        if settings:
+            writeParameters(self.node, parametersFromJson(settings))
+
+    def _showRenderings(self, report: Any) -> None:
+        suggested = renderingPreset(report.get("region", ())) if report else _RENDERINGS[0]
+        box = self.ui.volumeRenderingComboBox
+        with quiet(box):
+            box.clear()
+            for name in dict.fromkeys((suggested, *_RENDERINGS)):
+                box.addItem(name, name)
+        with quiet(self.ui.volumeRenderingButton):
+            self.ui.volumeRenderingButton.checked = False
+
+    def _onRendering(self, on: bool) -> None:
+        ct = self.node.resultVolume
+        logic = slicer.modules.volumerendering.logic()
+        with shownErrors():
+            if on:
+                showRendering(ct, self.ui.volumeRenderingComboBox.currentData, logic)
+                slicer.util.resetThreeDViews()
+                return
+            display = logic.GetFirstVolumeRenderingDisplayNode(ct)
+            if display is not None:
+                display.SetVisibility(False)
+
+    def _onPreset(self) -> None:
+        if self.ui.volumeRenderingButton.checked:
+            self._onRendering(True)
+
+    def _onCompare(self, _checked: bool = False) -> None:
+        showSideBySide(self.node.resultVolume, self.node.compareVolume)
+
+    def _onExportCt(self, _checked: bool = False) -> None:
+        path = _savePath(_("Save the CT"), f"{self.node.resultVolume.GetName()}.nii.gz", "*.nii.gz *.nrrd")
+        if path:
+            with shownErrors():
+                self.logic.saveCt(self.node.resultVolume, path)
+
+    def _onExportMask(self, _checked: bool = False) -> None:
+        path = _savePath(_("Save the label map"), f"{self.mask().GetName()}.seg.nrrd", "*.seg.nrrd")
+        if path:
+            with shownErrors():
+                saveMask(self.mask(), path)
+
+    def _onExportDicom(self, _checked: bool = False) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder for the DICOM files"))
+        if folder:
+            with shownErrors():
+                exportCt(self.node.resultVolume, Path(folder), storedSeed(self.node.resultVolume))
+
+    def _onExportDicomSeg(self, _checked: bool = False) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder for the DICOM files"))
+        if folder:
+            with shownErrors():
+                exportSeg(self.mask(), Path(folder), storedSeed(self.node.resultVolume))
+
+
+def _savePath(title: str, name: str, pattern: str) -> Path | None:
+    path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, pattern)
+    return Path(path) if path else None
+
+
+def _summary(ct: Any, report: Any) -> str:
+    if ct is None:
+        return _("No CT yet.")
+    if report is None:
+        return _("This volume was not made by SynthCT.")
+    text = _("Seed {seed} · {model}\n{verdict}")
+    verdict = _("All organ groups are in order.") if report.get("passed") else _("Some organ groups look implausible.")
+    return text.format(seed=report.get("seed"), model=report["model"]["id"], verdict=verdict)

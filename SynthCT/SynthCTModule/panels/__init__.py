@@ -1,0 +1,1 @@
+"""The panels of the module, one file for each section of Resources/UI/SynthCT.ui, in the order of the work."""

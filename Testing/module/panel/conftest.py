@@ -1,0 +1,81 @@
+"""The module opened on the bench, with processes that replay a recorded run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from Testing.module.bench.fake_worker import FakeFamily
+
+
+@pytest.fixture(scope="session")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Slicer's application as far as the bench has it; without the packages for it the tests are skipped."""
+    pytest.importorskip("slicer", reason="slicer-core is missing (extra module-test)")
+    reason = "PySide6 is missing (extra module-test), or a system library that it needs"
+    pytest.importorskip("PySide6.QtWidgets", reason=reason, exc_type=ImportError)
+    from Testing.module.bench.install import install
+
+    return install(tmp_path_factory.mktemp("Slicer ä"))
+
+
+@pytest.fixture
+def family() -> FakeFamily:
+    """The engine's processes of one test."""
+    return FakeFamily()
+
+
+@pytest.fixture
+def widget(application: Any, family: FakeFamily, tmp_path: Path) -> Iterator[Any]:
+    """The module's widget, shown, in an empty scene."""
+    from Testing.module.bench.install import make_widget
+
+    application.start_over(tmp_path)
+    made = make_widget(family)
+    family.finish()
+    yield made
+    made.parent.isEntered = False
+    made.cleanup()
+    made.parent.deleteLater()
+
+
+@pytest.fixture
+def ui(widget: Any) -> Any:
+    """The widgets by name."""
+    return widget.ui
+
+
+@pytest.fixture
+def node(widget: Any) -> Any:
+    """The parameter node."""
+    return widget._parameterNode
+
+
+@pytest.fixture
+def chest(ui: Any, node: Any) -> Any:
+    """The segmentation of the sample case, loaded with its button."""
+    ui.sampleCaseButton.click()
+    return node.inputNode
+
+
+@pytest.fixture
+def answer(application: Any) -> Iterator[Callable[..., None]]:
+    """Gives the next file dialogs their answers."""
+    import qt
+
+    qt.QFileDialog.answers.clear()
+    yield lambda *paths: qt.QFileDialog.answers.extend(map(str, paths))
+    qt.QFileDialog.answers.clear()
+
+
+@pytest.fixture
+def shown_errors(application: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sentences of error messages that would have been shown."""
+    import slicer
+
+    sentences: list[str] = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, *_more, **_options: sentences.append(text))
+    return sentences

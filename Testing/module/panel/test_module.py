@@ -1,0 +1,83 @@
+"""The module's own self-test, its scripting example, and its sample data, run on the bench."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from Testing.module.bench.fake_worker import FakeFamily
+
+
+@pytest.fixture
+def module(application: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module file, in an empty scene, with processes that replay a recorded run."""
+    import SynthCT
+    import SynthCTModule.WorkerProcess
+
+    application.start_over(tmp_path)
+    monkeypatch.setattr(SynthCTModule.WorkerProcess, "SlicerWorkerProcess", FakeFamily())
+    return SynthCT
+
+
+def test_the_self_test_passes_without_the_engine(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import SynthCTModule.SelfTest as selfTest
+
+    monkeypatch.setattr(selfTest, "find_spec", lambda _name: None)
+    module.SynthCTTest().runTest()
+
+
+@pytest.mark.slow
+def test_the_self_test_passes_with_the_engine(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import SynthCTModule.SelfTest as selfTest
+    from SynthCTModule.WorkerProcess import PopenWorkerProcess
+
+    monkeypatch.setattr(selfTest, "SlicerWorkerProcess", PopenWorkerProcess)
+    module.SynthCTTest().runTest()
+
+
+def test_the_scripting_example_of_the_documentation_works(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    example = module.SynthCTLogic.process.__doc__.split("Example::")[1].split(":param")[0]
+    exec(textwrap.dedent(example), {})
+    assert "CT" in capsys.readouterr().out
+
+
+def test_a_script_is_told_why_a_run_could_not_start(module: Any) -> None:
+    from SynthCTModule.Cases import loadCase, sampleCase
+
+    with pytest.raises(RuntimeError, match="no model 'none'"):
+        module.SynthCTLogic().process(loadCase(sampleCase()), model="none")
+
+
+def test_a_script_is_told_that_a_run_is_going_on(module: Any) -> None:
+    from SynthCTModule.Cases import loadCase, sampleCase
+
+    logic, segmentation = module.SynthCTLogic(), loadCase(sampleCase())
+    logic.process(segmentation)
+    with pytest.raises(RuntimeError, match="going on"):
+        logic.process(segmentation)
+    logic.close()
+
+
+def test_bundled_cases_are_offered_as_sample_data_without_network(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: list[dict[str, Any]] = []
+    logic = types.SimpleNamespace(registerCustomSampleDataSource=lambda **source: offered.append(source))
+    monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=logic))
+    module.registerSampleData()
+    assert len(offered) >= 6
+    assert all(source["uris"].startswith("file:") for source in offered)
+    node = offered[0]["customDownloader"](None)
+    assert node.GetSegmentation().GetNumberOfSegments() > 50
+
+
+def test_opening_slicer_does_nothing_but_ask_to_be_called_later(module: Any, application: Any) -> None:
+    parent = types.SimpleNamespace(path=module.__file__)
+    application.startup.clear()
+    module.SynthCT(parent)
+    assert [signature for signature, _function in application.startup] == ["startupCompleted()"]
+    assert parent.categories == ["Image Synthesis"]
+    assert "not for clinical use" in parent.helpText
