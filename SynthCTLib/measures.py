@@ -45,17 +45,15 @@ def measure(labels: np.ndarray, affine: np.ndarray, label: int, what: Measure) -
 
 def _longest(part: np.ndarray, axes: np.ndarray) -> float:
     """Longest distance in mm between voxels of ``part``, with the length of a voxel in that direction added."""
-    edge = part & ~ndimage.binary_erosion(part) if part.ndim == 3 and min(part.shape) > 1 else part
-    index = np.argwhere(edge)
-    points = _outermost(index @ axes.T)
+    spacing = np.linalg.norm(axes, axis=0)
+    points = _outermost(np.argwhere(part & ~ndimage.binary_erosion(part)) @ axes.T)
     if len(points) == 1:
-        return float(np.linalg.norm(axes, axis=0)[: 3 if part.shape[2] > 1 else 2].max())
+        return float(spacing[:2].max())
     between = distance.squareform(distance.pdist(points))
     first, second = np.unravel_index(between.argmax(), between.shape)
     longest = float(between[first, second])
     direction = (points[second] - points[first]) / longest
     # The voxel's length in this direction: exact along an axis, between its sides' lengths otherwise.
-    spacing = np.linalg.norm(axes, axis=0)
     along = (axes / spacing).T @ direction
     return longest + float((along**2 * spacing).sum())
 
