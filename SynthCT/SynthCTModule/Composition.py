@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,7 @@ def composeLayers(
         return Composed(np.zeros((0, 0, 0), np.uint8), None, {}, filled, ())
     composer = Composer(target.shape, vocabulary)
     for layer, lookup in used:
-        ids = placedIds(layer, lookup, target)
-        composer.add(lambda part, ids=ids: ids[:, :, part])
+        composer.add(partial(_slab, placedIds(layer, lookup, target)))
     counts = np.bincount(composer.array.ravel(order="K"), minlength=256)
     voxels = {int(label): int(counts[label]) for label in np.flatnonzero(counts) if label}
     findings = [
@@ -68,6 +68,10 @@ def composeLayers(
         *_vanished(segments, filled, voxels, Finding),
     ]
     return Composed(composer.array, target, voxels, filled, tuple(findings))
+
+
+def _slab(ids: np.ndarray, part: slice) -> np.ndarray:
+    return ids[:, :, part]
 
 
 def placedIds(layer: Layer, lookup: np.ndarray, target: Grid) -> np.ndarray:
@@ -221,7 +225,8 @@ def _countOutside(ids: np.ndarray, toTarget: np.ndarray, shape: tuple[int, int, 
 
 def _inside(points: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """Which points (N, 4), in voxels of a grid, lie in one of its voxels."""
-    return ((points[:, :3] > -0.5 - _SAME) & (points[:, :3] < np.array(shape) - 0.5 + _SAME)).all(axis=1)
+    within = (points[:, :3] > -0.5 - _SAME) & (points[:, :3] < np.array(shape) - 0.5 + _SAME)
+    return np.all(within, axis=1)
 
 
 def _vanished(

@@ -10,6 +10,7 @@ from typing import Any
 
 import slicer
 
+from SynthCTModule.FileCheck import isComplete
 from SynthCTModule.SegmentationExchange import importLabelmap
 from SynthCTModule.Translation import _
 from SynthCTModule.WindowPresets import applyWindow, windowForRegion
@@ -112,7 +113,7 @@ def _readCt(path: Path | str, name: str, scene: Any) -> Any:
     node = slicer.vtkMRMLScalarVolumeNode()
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(str(path))
-    if not storage.ReadData(node) or node.GetImageData() is None:
+    if not isComplete(Path(path)) or not storage.ReadData(node) or node.GetImageData() is None:
         raise RuntimeError(_("The CT {name} cannot be read.").format(name=Path(path).name))
     node.SetName(name)
     scene.AddNode(node)

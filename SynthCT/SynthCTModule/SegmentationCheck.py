@@ -138,7 +138,7 @@ def _change(problem: Problem, node: Any, labelId: int | None) -> Callable[[str],
     if problem.fix == DROP:
         return node.GetSegmentation().RemoveSegment
     if problem.fix == RENAME:
-        labels = {segment.segmentId: segment.labelId for segment in resolveSegments(node)}
+        labels = {s.segmentId: s.labelId for s in resolveSegments(node) if s.labelId is not None}
         return lambda segmentId: setSegmentLabel(node, segmentId, labels[segmentId])
     if problem.fix == SET_LABEL:
         chosen = labelId if labelId is not None else next(iter(problem.choices), None)

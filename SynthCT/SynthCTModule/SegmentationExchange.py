@@ -15,6 +15,7 @@ import numpy as np
 import slicer
 
 from SynthCTModule.Composition import Composed, composeLayers
+from SynthCTModule.FileCheck import isComplete, nrrdHeader
 from SynthCTModule.LabelColors import isLabelColorTable, namesLabels, vocabulary
 from SynthCTModule.SegmentationLayers import referenceGrid, segmentationLayers
 from SynthCTModule.SegmentLabels import ResolvedSegment, resolveColors, resolveSegments, setSegmentLabel
@@ -96,11 +97,14 @@ def importLabelmap(
     Args:
         source: label map in MAISI ids: NIfTI or NRRD file, or an array (X, Y, Z) with ``ijkToRas`` (4, 4).
 
-    Raises ValueError for an id that is no label, RuntimeError when the file cannot be read.
+    A file that names its segments (.seg.nrrd) is loaded as it is: its numbers mean nothing. Raises ValueError for an id
+    that is no label, RuntimeError when the file cannot be read.
     """
     scene = scene or slicer.mrmlScene
     if not isinstance(source, np.ndarray):
         name = name or Path(source).name.split(".")[0]
+        if _namesSegments(Path(source)):
+            return _loadSegmentation(Path(source), name, scene)
         source, ijkToRas = readLabelmap(source)
     if ijkToRas is None:
         raise ValueError("An array of labels needs its position (ijkToRas).")
@@ -140,7 +144,8 @@ def readLabelmap(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     node = slicer.vtkMRMLLabelMapVolumeNode()
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(str(path))
-    array = arrayFromImage(node.GetImageData()) if storage.ReadData(node) and node.GetImageData() else None
+    read = isComplete(Path(path)) and storage.ReadData(node) and node.GetImageData()
+    array = arrayFromImage(node.GetImageData()) if read else None
     if array is None:
         raise RuntimeError(_("The label map {name} cannot be read.").format(name=Path(path).name))
     return array.copy(order="F"), volumeGrid(node).affine
@@ -167,9 +172,32 @@ def writeLabelmap(array: np.ndarray, affine: np.ndarray, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def _namesSegments(path: Path) -> bool:
+    """Whether the header of an NRRD file lists segments, as Slicer writes it."""
+    if not path.name.lower().endswith(".nrrd"):
+        return False
+    try:
+        with path.open("rb") as file:
+            return any(key.startswith("Segment0_") for key in nrrdHeader(file))
+    except (OSError, ValueError):
+        return False
+
+
+def _loadSegmentation(path: Path, name: str, scene: Any) -> Any:
+    node = slicer.vtkMRMLSegmentationNode()
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(path))
+    if not isComplete(path) or not storage.ReadData(node):
+        raise RuntimeError(_("The segmentation {name} cannot be read.").format(name=path.name))
+    node.SetName(scene.GenerateUniqueName(name))
+    scene.AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
 def _exportVolume(node: Any, path: Path) -> ExportReport:
     grid = volumeGrid(node)
-    array = arrayFromImage(node.GetImageData())
+    array = np.asarray(arrayFromImage(node.GetImageData()))
     present = [int(value) for value in np.unique(array) if value]
     if not present:
         raise ValueError(_("The label map '{name}' has no labels.").format(name=node.GetName()))
@@ -192,7 +220,7 @@ def _renumbered(array: np.ndarray, labels: list[ResolvedSegment]) -> np.ndarray:
         raise UnknownSegments(unknown)
     ids = np.zeros(array.shape, np.uint8, order="F")
     for label in labels:
-        ids[array == int(label.segmentId)] = label.labelId
+        ids[array == int(label.segmentId)] = label.labelId or 0
     return ids
 
 

@@ -94,7 +94,7 @@ def _warpedExtent(image: Any, transform: Any) -> list[int]:
     image.GetImageToWorldMatrix(matrix)
     toWorld = arrayFromMatrix(matrix)
     extent = np.array(image.GetExtent(), dtype=float).reshape(3, 2) + np.array([-0.5, 0.5])
-    axes = [np.linspace(*ends, _SAMPLES) for ends in extent]
+    axes = [np.linspace(low, high, _SAMPLES) for low, high in extent]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3) @ toWorld[:3, :3].T + toWorld[:3, 3]
     moved = np.array([transform.TransformPoint(*point) for point in points])
     voxels = np.linalg.solve(toWorld[:3, :3], (moved - toWorld[:3, 3]).T).T

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,9 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is missing (extra mod
 
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.reading import read_segmentation
+from SynthCTModule.DicomExport import saveMask
+from SynthCTModule.FileCheck import isComplete
+from SynthCTModule.GridBox import templateVolume
 from SynthCTModule.SegmentationExchange import (
     UnknownSegments,
     addLabelSegment,
@@ -19,7 +20,7 @@ from SynthCTModule.SegmentationExchange import (
     readLabelmap,
 )
 from SynthCTModule.SegmentLabels import resolveSegments
-from SynthCTModule.VoxelGrid import fillImage, matrixFromArray
+from SynthCTModule.VoxelGrid import Grid, fillImage, matrixFromArray
 from Testing.mrml.samples import (
     AORTA,
     BODY,
@@ -221,6 +222,23 @@ def test_a_reference_volume_sets_the_grid_and_what_it_cuts_off_is_counted(scene,
     assert any("'spleen' (8 voxels) is not in the result" in text for text in texts)
 
 
+def test_a_reference_volume_under_a_transform_counts_where_it_lies_in_the_world(scene, tmp_path):
+    node = emptySegmentation(scene)
+    mask = box((4, 10), (4, 10), (4, 10))
+    addSegment(node, "liver", mask)
+    transformed(scene, node, turned((1.0, 1.0, 1.0), (33.0, 12.0)))
+    volume = templateVolume(Grid((40, 40, 40), np.diag([2.0, 2.0, 2.0, 1.0])), "CT", scene)
+    center = positions(mask, turned((1.0, 1.0, 1.0), (33.0, 12.0)) @ TURNED, 1).mean(axis=0)
+    around = np.eye(4)
+    around[:3, 3] = center - 40.0
+    transformed(scene, volume, around)
+    array, affine = readLabelmap(exportLabelmap(node, tmp_path / "a.nrrd", volume).path)
+    assert array.shape == (40, 40, 40) and np.allclose(affine, around @ np.diag([2.0, 2.0, 2.0, 1.0]))
+    assert np.abs(positions(array, affine, LIVER).mean(axis=0) - center).max() < 0.5
+    voxel = abs(np.linalg.det(TURNED[:3, :3]))
+    assert (array == LIVER).sum() * 8.0 == pytest.approx(mask.sum() * voxel, rel=0.05)
+
+
 def test_the_grid_that_a_segmentation_was_drawn_on_is_kept(scene, tmp_path):
     array = np.zeros((20, 18, 16), np.uint8)
     array[9, 9, 9] = LIVER
@@ -267,10 +285,42 @@ def test_ids_that_are_no_labels_are_refused_on_import(scene):
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
-def test_a_file_that_is_no_image_is_refused_in_words(scene, tmp_path: Path):
-    (tmp_path / "mask.nii.gz").write_bytes(b"no image")
-    with pytest.raises(RuntimeError, match=r"mask\.nii\.gz cannot be read"):
-        importLabelmap(tmp_path / "mask.nii.gz", scene=scene)
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nrrd", "mask.seg.nrrd"])
+@pytest.mark.parametrize("damage", ["no image", "cut off", "only the beginning", "missing"])
+def test_a_damaged_file_is_refused_in_words_and_ends_nothing(scene, tmp_path, name, damage):
+    import nibabel as nib
+
+    path = tmp_path / name
+    noise = np.random.default_rng(0).integers(0, 2, (20, 18, 16)).astype(np.uint8) * LIVER
+    node = importLabelmap(noise, TURNED, "Noise", scene)
+    if name == "mask.nii.gz":
+        nib.save(nib.Nifti1Image(noise, TURNED), path)
+    elif name == "mask.nrrd":
+        exportLabelmap(node, path)
+    else:
+        saveMask(node, path)
+    importLabelmap(path, scene=scene)
+    count, data = scene.GetNumberOfNodes(), path.read_bytes()
+    kept = {"no image": b"no image", "cut off": data[:-40], "only the beginning": data[:60]}
+    path.write_bytes(kept.get(damage, b""))
+    if damage == "missing":
+        path.unlink()
+    with pytest.raises(RuntimeError, match=rf"{name} cannot be read"):
+        importLabelmap(path, scene=scene)
+    assert scene.GetNumberOfNodes() == count
+
+
+@pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+def test_complete_files_of_other_programs_are_taken(tmp_path, encoding, dtype):
+    import nrrd
+
+    path = tmp_path / "a.nrrd"
+    header = {"space": "left-posterior-superior", "space directions": np.eye(3), "space origin": [0, 0, 0]}
+    nrrd.write(str(path), np.ones((4, 5, 6), dtype), {**header, "encoding": encoding})
+    assert isComplete(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert isComplete(path) == (encoding == "bzip2")  # left to Slicer
 
 
 def test_the_colon_is_not_hidden_by_a_value_that_no_segment_has(scene, tmp_path):

@@ -162,6 +162,18 @@ def test_seg_nrrd_keeps_tag_name_and_terminology_for_slicer_and_engine(scene, bl
         assert np.allclose(center, first, atol=0.01)
 
 
+def test_a_file_that_names_its_segments_is_never_read_by_its_numbers(scene, tmp_path):
+    node = emptySegmentation(scene)
+    addSegment(node, "spleen", box((2, 5), (2, 5), (2, 5)))
+    addSegment(node, "unbekannt", box((8, 11), (2, 5), (2, 5)))
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(tmp_path / "Zwei.seg.nrrd"))
+    assert storage.WriteData(node)
+    (tmp_path / "Zwei.seg.nrrd").rename(tmp_path / "Zwei.nrrd")
+    back = importLabelmap(tmp_path / "Zwei.nrrd", scene=scene)
+    assert [(s.name, s.labelId) for s in resolveSegments(back)] == [("spleen", SPLEEN), ("unbekannt", None)]
+
+
 def test_a_label_map_with_synthcts_colors_is_in_maisi_ids(scene, blocks, tmp_path):
     node = labelmapNode(scene, blocks)
     node.GetDisplayNode().SetAndObserveColorNodeID(labelColorTable(scene).GetID())
