@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -15,7 +15,7 @@ import torch
 from SynthCTLib import __version__
 from SynthCTLib.cards import ModelCard, list_cards
 from SynthCTLib.cases import list_cases
-from SynthCTLib.device import choose_device, free_memory
+from SynthCTLib.device import choose_device, free_memory, total_memory
 from SynthCTLib.errors import SynthCTError
 from SynthCTLib.store import ModelStore, how_to_get
 
@@ -32,12 +32,14 @@ State = Literal["ok", "absent", "problem"]
 class Check:
     """One line of the examination; ``text`` says what was found and, for a problem, what to do.
 
-    ``absent`` is what can be had but is not needed: a model that has not been imported.
+    ``absent`` is what can be had but is not needed: a model that has not been imported. ``values``: the same as
+    numbers, for programs; ``memory`` has device, total and free (bytes), ``models folder`` has free.
     """
 
     name: str
     state: State
     text: str
+    values: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -60,8 +62,8 @@ def examine(store: ModelStore | None = None) -> list[Check]:
     return [*checks, Check("verdict", "ok" if ready else "problem", text)]
 
 
-def _check(name: str, good: bool, text: str, advice: str = "") -> Check:
-    return Check(name, "ok", text) if good else Check(name, "problem", f"{text}; {advice}")
+def _check(name: str, good: bool, text: str, advice: str = "", values: dict[str, Any] | None = None) -> Check:
+    return Check(name, "ok" if good else "problem", text if good else f"{text}; {advice}", values or {})
 
 
 def _python() -> Check:
@@ -91,7 +93,8 @@ def _memory() -> Check:
     device = choose_device("auto")
     free = free_memory(device)
     text = f"{free / GIGABYTE:.1f} GB free on {device}"
-    return _check("memory", free >= MINIMUM_MEMORY, text, "close other programs or use a smaller --size")
+    values = {"device": device.type, "total": total_memory(device), "free": free}
+    return _check("memory", free >= MINIMUM_MEMORY, text, "close other programs or use a smaller --size", values)
 
 
 def _disk(store: ModelStore) -> Check:
@@ -100,7 +103,8 @@ def _disk(store: ModelStore) -> Check:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     text = f"{store.root}, {free / GIGABYTE:.1f} GB free"
-    return _check("models folder", os.access(folder, os.W_OK), text, "it cannot be written, set SYNTHCT_MODELS")
+    advice = "it cannot be written, set SYNTHCT_MODELS"
+    return _check("models folder", os.access(folder, os.W_OK), text, advice, {"free": free})
 
 
 def _cards(store: ModelStore) -> tuple[list[ModelCard], Check | None]:

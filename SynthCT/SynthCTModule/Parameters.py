@@ -52,16 +52,17 @@ class RunParameters:
         reasons = [*self._gridReasons(card), *self._samplingReasons(card), *self._otherReasons()]
         return not reasons, reasons
 
-    def toJob(self, maskPath: Path, outPath: Path) -> dict[str, Any]:
-        """The values of the job file (Resources/schemas/job.schema.json) for a label map in MAISI ids.
+    def toJob(self, maskPath: Path, outPath: Path, labels: str | None) -> dict[str, Any]:
+        """The values of the job file (Resources/schemas/job.schema.json).
 
+        labels: what the numbers of the mask mean (maisi, totalsegmentator); None: to be detected.
         ``stop_with_stdin`` stays off: what Slicer starts inherits its standard input, which may be at its end already.
         """
         settings = {key: value for key, value in asdict(self).items() if value is not None and key != "modelsFolder"}
         for key in ("size", "spacing"):
             if key in settings:
                 settings[key] = list(settings[key])
-        files = {"mask": str(maskPath), "out": str(outPath), "labels": "maisi"}
+        files = {"mask": str(maskPath), "out": str(outPath), "labels": labels}
         return {"schema": 1, **files, **settings, "parent_pid": os.getpid()}
 
     def sampling(self, card: ModelCard) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from SynthCTModule.WorkerProcess import WorkerProcess
 
 LOG_LINES = 2000
 
-WriteMask = Callable[[Path], Any]
+WriteMask = Callable[[Path], "str | None"]
 ImportResults = Callable[[list[dict[str, Any]]], Any]
 
 
@@ -96,7 +96,8 @@ class Run:
     ) -> bool:
         """Check, write the mask and start the worker; False when that has failed (``finished`` tells why).
 
-        writeMask: writes the label map (MAISI ids) to the NIfTI path it is given; what it raises ends the run.
+        writeMask: writes the label map to the NRRD path it is given and returns what its numbers mean (the job's
+        ``labels``: maisi, totalsegmentator; None: to be detected). What it raises ends the run with its sentence.
         Raises RuntimeError while a run is going on.
         """
         self._machine.to(RunState.CHECKING)
@@ -108,8 +109,9 @@ class Run:
             return False
         try:
             self._folder = RunFolder(self._temporaryFolder)
-            writeMask(self._folder.mask)
-            job = parameters.toJob(self._folder.mask, self._folder.out) | {"cancel_file": str(self._folder.cancelFile)}
+            labels = writeMask(self._folder.mask)
+            job = parameters.toJob(self._folder.mask, self._folder.out, labels)
+            job["cancel_file"] = str(self._folder.cancelFile)
             self._folder.job.write_text(json.dumps(job), encoding="utf-8")
             self._machine.to(RunState.RUNNING)
             arguments = ["-m", "SynthCTLib.worker", str(self._folder.job)]

@@ -24,7 +24,7 @@ class RunFolder:
         parent = Path(parent or tempfile.gettempdir())
         removeStaleFolders(parent)
         self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-", dir=parent))
-        self.mask = self.path / "mask.nii.gz"
+        self.mask = self.path / "mask.nrrd"
         self.job = self.path / "job.json"
         self.cancelFile = self.path / "cancel"
         self.out = self.path / "result"

@@ -17,11 +17,11 @@ EACH = ("denoise", "decode", "write")
 ROUGH = {"start": 6.0, "prepare": 1.0, "load": 1.0, "embed": 2.0, "denoise": 10.0, "decode": 6.0, "write": 2.0}
 """Seconds where nothing better is known; only their ratios matter after the first seconds."""
 
-TRUST = 0.3
+TRUST = 0.15
 """Share of the expected time that has to pass before the pace seen counts as much as the pace expected."""
 
 SMOOTH = 3.0
-"""Seconds in which the shown remaining time follows a new estimate."""
+"""Seconds in which the shown remaining time follows a new estimate; less at the beginning of a run."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ class RunProgress:
         if self._end is None:
             self._end = end
         else:
-            self._end += (end - self._end) * (1 - math.exp(-(now - self._shownAt) / SMOOTH))
+            seconds = min(SMOOTH, max(0.1, (now - self._began) / 4))
+            self._end += (end - self._end) * (1 - math.exp(-(now - self._shownAt) / seconds))
         self._shownAt = now
         return max(0.0, self._end - now)
 

@@ -122,6 +122,9 @@ def describe(card: ModelCard, store: ModelStore) -> dict[str, Any]:
         "status": store.status(card),
         "folder": str(store.folder(card)),
         "licence": card.licence,
+        "licence_accepted": card.embedded or store.licence_accepted(card),
+        "downloadable": all(card.files[part]["source"] and card.files[part]["source"]["url"] for part in PARTS),
+        "bytes": sum(store.file(card, part).stat().st_size for part in PARTS if store.file(card, part).is_file()),
     }
 
 

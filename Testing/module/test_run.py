@@ -12,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import nrrd
+import numpy as np
 import psutil
 import pytest
 
@@ -57,7 +60,14 @@ class Bench:
 
     def start(self, writeMask: Callable[[Path], Any] | None = None, **settings: Any) -> bool:
         parameters = RunParameters(**{"device": "cpu", "steps": 2, "model": self.model.parent.name, **settings})
-        return self.run.start(parameters, writeMask or (lambda path: shutil.copy(self.mask, path)))
+        return self.run.start(parameters, writeMask or self.writeMask)
+
+    def writeMask(self, path: Path) -> str:
+        """The phantom as NRRD, which Slicer writes."""
+        image = nib.load(self.mask)
+        space = {"space": "right-anterior-superior", "space directions": image.affine[:3, :3].T}
+        nrrd.write(str(path), np.asarray(image.dataobj), {**space, "space origin": image.affine[:3, 3]})
+        return "maisi"
 
     def pumpUntil(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> float:
         """Deliver lines until the condition holds; returns the seconds it took."""
@@ -243,10 +253,10 @@ def test_settings_that_cannot_be_used_fail_before_anything_is_started(bench: Ben
 
 
 def test_a_job_that_the_worker_refuses_fails_with_its_sentence(bench: Bench) -> None:
-    bench.start(lambda path: path.write_bytes(b"no image"))
+    bench.start(lambda path: path.write_bytes(b"no image") and "maisi")
     outcome = bench.ended()
     assert outcome.failure is not None and outcome.failure.kind == "input"
-    assert "mask.nii.gz" in outcome.text() and not list(bench.folder.iterdir())
+    assert "mask.nrrd" in outcome.text() and not list(bench.folder.iterdir())
 
 
 def test_bad_weights_fail_with_a_sentence_about_the_model(bench: Bench) -> None:
@@ -258,7 +268,7 @@ def test_bad_weights_fail_with_a_sentence_about_the_model(bench: Bench) -> None:
 
 
 def test_a_mask_that_cannot_be_exported_ends_the_run_with_its_own_sentence(bench: Bench) -> None:
-    def writeMask(path: Path) -> None:
+    def writeMask(path: Path) -> str:
         raise ValueError("The segment 'Unknown thing' has no label; choose one.")
 
     assert not bench.start(writeMask)
@@ -288,6 +298,8 @@ def test_a_slot_that_raises_does_not_stop_the_run(bench: Bench) -> None:
 
 def test_the_end_of_slicer_ends_the_worker_too_and_the_next_run_removes_its_files(bench: Bench, tmp_path: Path) -> None:
     """A process in the place of Slicer starts a run and is killed."""
+    ready = tmp_path / "ready.nrrd"
+    bench.writeMask(ready)
     script = tmp_path / "slicer.py"
     script.write_text(
         "import sys, shutil\nfrom pathlib import Path\n"
@@ -298,7 +310,7 @@ def test_the_end_of_slicer_ends_the_worker_too_and_the_next_run_removes_its_file
         f"run = Run(PopenWorkerProcess(launcher), list, Path({str(bench.folder)!r}))\n"
         "run.logChanged.connect(lambda text: print(text, flush=True))\n"
         f"parameters = RunParameters('tiny', steps={LONG}, modelsFolder=Path({str(bench.model.parents[1])!r}))\n"
-        f"run.start(parameters, lambda path: shutil.copy({str(bench.mask)!r}, path))\nrun.wait()\n",
+        f"run.start(parameters, lambda path: shutil.copy({str(ready)!r}, path) and 'maisi')\nrun.wait()\n",
         encoding="utf-8",
     )
     slicer = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, encoding="utf-8")
