@@ -46,19 +46,22 @@ class SlicerInstaller:
             importlib.invalidate_caches()
             onEnd(exitCode)
 
-        if slicer.app.testingEnabled():  # pip_install blocks then and never calls back
-            slicer.packaging.pip_install(list(arguments), constraints=constraints)
+        testing = slicer.app.testingEnabled()  # pip_install blocks then and never calls back
+        try:
+            slicer.packaging.pip_install(
+                list(arguments),
+                constraints=constraints,
+                blocking=testing,
+                show_progress=False,
+                requester="SynthCT",
+                logCallback=onLine,
+                completedCallback=done,
+            )
+        except BaseException:
+            constraints.unlink(missing_ok=True)
+            raise
+        if testing:
             done(0)
-            return
-        slicer.packaging.pip_install(
-            list(arguments),
-            constraints=constraints,
-            blocking=False,
-            show_progress=False,
-            requester="SynthCT",
-            logCallback=onLine,
-            completedCallback=done,
-        )
 
     def pyTorchReason(self) -> str:
         if importlib.util.find_spec("PyTorchUtils") is None:
