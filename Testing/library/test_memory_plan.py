@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from SynthCTLib.autoencoder_layers import decoder_layers
+from SynthCTLib.decoder import MEMORY_SHARE
 from SynthCTLib.memory_plan import HARDLY_MORE, features_along, make_plan, plan_for_cut
 from SynthCTLib.networks import build_on_meta
-from SynthCTLib.seamless import VALUES, Cut, run_seamless
+from SynthCTLib.seamless import Cut, run_seamless
 from Testing.library.small_networks import AUTOENCODER, small_autoencoder
 
 RELEASED = AUTOENCODER | {"num_channels": [64, 128, 256], "num_res_blocks": [2, 2, 2], "norm_num_groups": 32}
@@ -31,11 +32,20 @@ def test_memory_that_tiles_can_spare_is_not_taken_even_if_it_is_there() -> None:
     assert plan.work < 1.1 * one.work
 
 
+@pytest.mark.parametrize(
+    ("memory", "dtype"), [(16 * GB, torch.float16), (24 * GB, torch.bfloat16), (24 * GB, torch.float32)]
+)
 @pytest.mark.parametrize("depth", [128, 192])
-def test_the_largest_volumes_of_the_released_model_fit_a_gpu_of_16_gb(depth: int) -> None:
-    plan = make_plan(LAYERS, (128, 128, depth), 4, torch.float16, 15 * GB)
-    assert plan.peak <= 15 * GB
-    assert plan.cut.number > 1
+def test_the_largest_volumes_of_the_released_model_fit_a_gpu_of_16_gb_and_24_gb_beside_a_cpu(
+    depth: int, memory: int, dtype: torch.dtype
+) -> None:
+    """512×512×512 and 512×512×768 with the share of the memory that decoding takes, at at most six times the work."""
+    layers = decoder_layers(build_on_meta("autoencoder", RELEASED).to(dtype))  # type: ignore[arg-type]
+    budget = int(memory * MEMORY_SHARE)
+    plan = make_plan(layers, (128, 128, depth), 4, dtype, budget)
+    one = plan_for_cut(layers, (128, 128, depth), 4, dtype, Cut((1, 1, 1)), 0)
+    assert plan.peak <= budget < one.peak
+    assert plan.work < 6 * one.work
 
 
 def test_more_memory_never_means_more_work() -> None:
@@ -92,6 +102,8 @@ def test_the_predicted_peak_is_what_running_takes(share: float) -> None:
     for change in changes:
         alive += change
         peak = max(peak, alive)
-    sums = 4 * VALUES["cpu"]  # a piece of features is copied if it is a view, while its moments are summed
+    small = (
+        48 * 2**20
+    )  # PyTorch's kernel for float32 tiles as small as here unfolds them to 27 copies; oneDNN's does not
     assert changes
-    assert 0.6 * plan.peak < peak < 1.15 * plan.peak + sums
+    assert 0.6 * plan.peak < peak < 1.15 * plan.peak + small

