@@ -48,8 +48,9 @@ class Outline:
 
 def trunk_outline(labels: np.ndarray, spacing: tuple[float, float, float]) -> Outline | None:
     """The outline of head, neck and trunk around ``labels`` (X, Y, Z; RAS); None if no label tells anything."""
-    classes = label_roles().depth_class[labels]
-    supports = {index: _support(classes == index, spacing) for index in np.unique(classes[classes >= 0]).tolist()}
+    first, last = _row_ends(label_roles().depth_class[labels])
+    present = np.flatnonzero((last >= 0).any(axis=(1, 2))).tolist()
+    supports = {index: _support(first[index], last[index], spacing) for index in present}
     if not supports:
         return None
     near, deep, bounded = _proposals(supports, middle_plane(labels, spacing[0]), spacing[2])
@@ -94,19 +95,29 @@ def middle_plane(labels: np.ndarray, spacing_x: float) -> float:
     return float(center(roles.depth_class >= 0) or 0.0)
 
 
-def _support(mask: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-    """Support function of ``mask`` in each slice: (Z, directions) in mm, NaN in slices without it.
+def _row_ends(classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last x of each depth class in each row along x: (classes, Y, Z) each, last −1 where it is not."""
+    shape = (len(SKIN_DEPTHS), *classes.shape[1:])
+    x, y, z = np.nonzero(classes >= 0)
+    row = np.ravel_multi_index((classes[x, y, z], y, z), shape)
+    first, last = np.full(shape, len(classes)), np.full(shape, -1)
+    np.minimum.at(first.reshape(-1), row, x)
+    np.maximum.at(last.reshape(-1), row, x)
+    return first, last
+
+
+def _support(first: np.ndarray, last: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    """Support function in each slice of what has these ends: (Z, directions) in mm, NaN in slices without it.
 
     Only the first and last voxel of each row can touch a tangent.
     """
-    rows = mask.any(axis=0)
-    last = (len(mask) - 1 - np.argmax(mask[::-1], axis=0)) * np.float32(spacing[0])
-    first = np.argmax(mask, axis=0) * np.float32(spacing[0])
-    y = np.arange(mask.shape[1], dtype=np.float32)[:, None] * np.float32(spacing[1])
-    support = np.full((mask.shape[2], len(DIRECTIONS)), np.nan, np.float32)
+    rows = last >= 0
+    first_mm, last_mm = first * np.float32(spacing[0]), last * np.float32(spacing[0])
+    y = np.arange(rows.shape[0], dtype=np.float32)[:, None] * np.float32(spacing[1])
+    support = np.full((rows.shape[1], len(DIRECTIONS)), np.nan, np.float32)
     used = rows.any(axis=0)
     for direction, (cosine, sine) in enumerate(DIRECTIONS):
-        reach = np.where(rows, (last if cosine >= 0 else first) * cosine + y * sine, -np.inf)
+        reach = np.where(rows, (last_mm if cosine >= 0 else first_mm) * cosine + y * sine, -np.inf)
         support[used, direction] = reach.max(axis=0)[used]
     return support
 

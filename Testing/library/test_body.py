@@ -8,10 +8,12 @@ import pytest
 from scipy import ndimage
 
 from SynthCTLib.body import _upsample, add_body, body_finding, body_from_ct, body_from_labels, envelope_confidence
+from SynthCTLib.body_outline import _row_ends
 from SynthCTLib.errors import InputError
 from SynthCTLib.label_file import read_label_file
 from SynthCTLib.labels import BODY, load_vocabulary
 from SynthCTLib.resources import resource_path
+from SynthCTLib.skin_depth import SKIN_DEPTHS
 from SynthCTLib.volume import Volume
 
 SPACING = (4.0, 4.0, 5.0)
@@ -248,3 +250,14 @@ def test_the_coarse_depth_is_interpolated_linearly_to_the_full_grid():
     certain = np.abs(exact) > 1e-4
     assert certain.mean() > 0.99
     assert np.array_equal(_upsample(depth, shape, factors)[certain], exact[certain] > 0)
+
+
+def test_the_ends_of_rows_are_those_of_each_class_looked_at_alone():
+    classes = np.random.default_rng(0).integers(-1, len(SKIN_DEPTHS), (9, 5, 4)).astype(np.int16)
+    classes[:, 2] = -1
+    first, last = _row_ends(classes)
+    for index in range(len(SKIN_DEPTHS)):
+        for y, z in np.ndindex(5, 4):
+            voxels = np.flatnonzero(classes[:, y, z] == index)
+            assert last[index, y, z] == (voxels[-1] if len(voxels) else -1)
+            assert not len(voxels) or first[index, y, z] == voxels[0]
