@@ -73,7 +73,10 @@ def registerSampleData() -> None:
 
 @parameterNodeWrapper
 class SynthCTParameterNode:
-    """Everything that the panel remembers in the scene; sizes in voxels, spacings in mm."""
+    """Everything that the panel remembers in the scene; sizes in voxels, spacings in mm.
+
+    No steps, and a guidance or temperature below 0, mean: as the model says.
+    """
 
     inputNode: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
     labelScheme: LabelScheme = LabelScheme.DETECT
@@ -89,8 +92,8 @@ class SynthCTParameterNode:
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 1
     preset: PresetChoice = PresetChoice.STANDARD
     steps: Annotated[int, WithinRange(0, 200)] = 0
-    guidance: Annotated[float, WithinRange(0, 20)] = 0.0
-    temperature: Annotated[float, WithinRange(0, 2)] = 0.7
+    guidance: Annotated[float, WithinRange(-0.5, 20)] = -0.5
+    temperature: Annotated[float, WithinRange(-0.05, 2)] = -0.05
     count: Annotated[int, WithinRange(1, 50)] = 1
     retries: Annotated[int, WithinRange(0, 20)] = 0
     device: DeviceChoice = DeviceChoice.AUTOMATIC

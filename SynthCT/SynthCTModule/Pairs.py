@@ -19,31 +19,34 @@ def withoutLesions(node: Any) -> Any:
     Raises ValueError when there is no lesion.
     """
     labels, affine = labelArray(node)
-    lesions = np.isin(labels, [lesion.id for lesion in vocabulary().lesions()])
-    if not lesions.any():
+    if not np.isin(labels, [lesion.id for lesion in vocabulary().lesions()]).any():
         raise ValueError(_("There is no lesion in the anatomy; put one in first, or load a case with one."))
-    return importLabelmap(healed(labels, lesions, affine), affine, _("{name} healthy").format(name=node.GetName()))
+    return importLabelmap(healed(labels, affine), affine, _("{name} healthy").format(name=node.GetName()))
 
 
-def healed(labels: np.ndarray, lesions: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """``labels`` with each lesion voxel given to its fixed organ, or where a lesion has none to the nearest organ."""
+def healed(labels: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """``labels`` with each voxel of a lesion given to the nearest organ that this lesion may lie in.
+
+    Raises ValueError when there is none near it.
+    """
+    from SynthCTLib.lesion import default_hosts
+
     result = labels.copy()
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
     for lesion in vocabulary().lesions():
         mask = labels == lesion.id
-        if lesion.host is not None:
-            result[mask] = lesion.host
-        elif mask.any():
-            organs = ~lesions & (labels != 0) & (labels != _BODY)
-            spacing = np.linalg.norm(affine[:3, :3], axis=0)
-            box = _around(mask, spacing)
-            nearest = ndimage.distance_transform_edt(
-                ~organs[box], sampling=spacing, return_distances=False, return_indices=True
-            )
-            result[box][mask[box]] = labels[box][tuple(nearest)][mask[box]]
+        if not mask.any():
+            continue
+        box = _around(mask, spacing)
+        hosts = np.isin(labels[box], default_hosts(lesion.id))
+        if not hosts.any():
+            text = _("{lesion} is not in an organ that it may lie in; remove it by hand.")
+            raise ValueError(text.format(lesion=lesion.display_name))
+        nearest = ndimage.distance_transform_edt(~hosts, spacing, return_distances=False, return_indices=True)
+        result[box][mask[box]] = labels[box][tuple(nearest)][mask[box]]
     return result
 
 
-_BODY = 200
 _MARGIN = 20.0
 """mm around a lesion within which its organ is looked for."""
 

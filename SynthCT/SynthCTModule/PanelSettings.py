@@ -18,8 +18,8 @@ def readParameters(node: Any, modelsFolder: Path | None = None) -> RunParameters
         spacing=(node.spacingInPlane, node.spacingInPlane, node.spacingSlice) if node.customGrid else None,
         preset=node.preset.value,
         steps=node.steps or None,
-        guidance=node.guidance,
-        temperature=node.temperature,
+        guidance=node.guidance if node.guidance >= 0 else None,
+        temperature=node.temperature if node.temperature >= 0 else None,
         seed=node.seed,
         count=node.count,
         retries=node.retries,
@@ -30,7 +30,7 @@ def readParameters(node: Any, modelsFolder: Path | None = None) -> RunParameters
 
 
 def writeParameters(node: Any, parameters: RunParameters) -> None:
-    """Show the settings of an earlier run in the panel; what it left to the model stays as it is."""
+    """Show the settings of an earlier run in the panel."""
     node.modelId = parameters.model
     node.region = RegionChoice(parameters.region or "")
     node.customGrid = parameters.size is not None
@@ -40,10 +40,8 @@ def writeParameters(node: Any, parameters: RunParameters) -> None:
         node.spacingInPlane, _y, node.spacingSlice = parameters.spacing
     node.preset = PresetChoice(parameters.preset or PresetChoice.STANDARD.value)
     node.steps = parameters.steps or 0
-    if parameters.guidance is not None:
-        node.guidance = parameters.guidance
-    if parameters.temperature is not None:
-        node.temperature = parameters.temperature
+    node.guidance = -0.5 if parameters.guidance is None else parameters.guidance
+    node.temperature = -0.05 if parameters.temperature is None else parameters.temperature
     if parameters.seed is not None:
         node.seed = parameters.seed
     node.count, node.retries = parameters.count, parameters.retries

@@ -23,7 +23,7 @@ from SynthCTModule.Installer import Installer
 from SynthCTModule.Models import Models
 from SynthCTModule.Parameters import RunParameters
 from SynthCTModule.ResultNodes import ResultNodes
-from SynthCTModule.Run import Run
+from SynthCTModule.Run import Run, RunOutcome
 from SynthCTModule.SegmentationCheck import ADD_BODY, RESAMPLE, Problem, applyFix
 from SynthCTModule.SegmentationExchange import ExportReport, UnknownSegments, exportLabelmap
 from SynthCTModule.Setup import Setup
@@ -38,7 +38,7 @@ MakeProcess = Callable[[], WorkerProcess]
 class Workbench:
     """
     Signals of runs: runStateChanged(RunState), runProgressChanged(Progress), runLogChanged(line),
-    runFinished(RunOutcome), resultsImported([ResultNodes]), inputProblems([Problem]). For the panels to tell each
+    runFinished(RunOutcome), resultsImported([ResultNodes]), inputProblems(node, [Problem]). For the panels to tell each
     other: anatomyWillChange(), anatomyEdited(), segmentChosen(id). readinessChanged(): setup or models have changed.
 
     makeProcess: makes a process for the engine. settings: where estimates are kept (Slicer: ``qt.QSettings()``).
@@ -61,6 +61,7 @@ class Workbench:
         self._settings: dict[str, Any] = {}
         self._planned: tuple[Any, Grid | None, str] | None = None
         self._inputNode: Any = None
+        self._problems: list[Problem] = []
         self._outputVolumeNode: Any = None
         self._preparation = EngineCommand(makeProcess())
         self.run = self._newRun()
@@ -75,7 +76,7 @@ class Workbench:
         """
         if self.run.busy:
             raise RuntimeError(_("A run is going on; wait for it or cancel it."))
-        self._inputNode, self._outputVolumeNode = node, outputVolumeNode
+        self._inputNode, self._outputVolumeNode, self._problems = node, outputVolumeNode, []
         self._settings = {key: value for key, value in asdict(parameters).items() if value is not None}
 
         def writeMask(path: Path) -> str | None:
@@ -156,11 +157,9 @@ class Workbench:
         try:
             report = exportLabelmap(node, path)
         except (RuntimeError, ValueError) as error:
-            self.inputProblems.emit(_problemsOf(error))
+            self.inputProblems.emit(node, _problemsOf(error))
             raise
-        findings = [Problem.fromFinding(finding) for finding in report.findings]
-        if findings:
-            self.inputProblems.emit(findings)
+        self._problems = [Problem.fromFinding(finding, _segmentation(node)) for finding in report.findings]
         return report
 
     def _newRun(self) -> Run:
@@ -168,13 +167,26 @@ class Workbench:
         run.stateChanged.connect(self.runStateChanged.emit)
         run.progressChanged.connect(self.runProgressChanged.emit)
         run.logChanged.connect(self.runLogChanged.emit)
-        run.finished.connect(self.runFinished.emit)
+        run.finished.connect(self._onFinished)
         return run
+
+    def _onFinished(self, outcome: RunOutcome) -> None:
+        """Show what the checks of the run have found beside how it ended."""
+        node = self._inputNode
+        found = [Problem.fromFinding(finding, _segmentation(node)) for finding in outcome.findings]
+        if self._problems or found:
+            self.inputProblems.emit(node, [*self._problems, *found])
+        self.runFinished.emit(outcome)
 
     def _import(self, results: list[dict[str, Any]]) -> list[ResultNodes]:
         nodes = importRun(results, self._inputNode, self._settings, self._outputVolumeNode)
         self.resultsImported.emit(nodes)
         return nodes
+
+
+def _segmentation(node: Any) -> Any:
+    """The node where problems can name its segments, None for label maps."""
+    return node if node.IsA("vtkMRMLSegmentationNode") else None
 
 
 def _contentOf(node: Any) -> Any:

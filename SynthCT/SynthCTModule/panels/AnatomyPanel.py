@@ -9,6 +9,7 @@ import qt
 import slicer
 
 from SynthCTModule.Cases import allCases, loadCase, openCaseFile, sampleCase
+from SynthCTModule.FileCheck import isComplete
 from SynthCTModule.GridBox import drawOn, templateVolume
 from SynthCTModule.GridPlan import emptyGrid
 from SynthCTModule.panels.LabelPicker import chosenLabel
@@ -147,14 +148,16 @@ class AnatomyPanel(Panel):
             self.node.inputNode = node
             self.check()
 
-    def _onRunProblems(self, problems: list[Problem]) -> None:
-        """A run has found problems in the anatomy."""
-        if self.node is not None:
+    def _onRunProblems(self, node: Any, problems: list[Problem]) -> None:
+        """A run has found problems in an anatomy; shown while that is still the chosen one."""
+        if self.node is not None and node is self.node.inputNode:
             self._show(problems)
 
 
 def loadFile(path: Path) -> Any:
-    """Load a segmentation file as segmentation node. Raises RuntimeError when Slicer cannot read it."""
+    """Load a segmentation file as segmentation node, another one as label map. Raises RuntimeError when that fails."""
+    if not isComplete(path):
+        raise RuntimeError(_("'{name}' is cut off or damaged; get it again.").format(name=path.name))
     if path.name.lower().endswith(".seg.nrrd"):
         return slicer.util.loadSegmentation(str(path))
     return slicer.util.loadLabelVolume(str(path))

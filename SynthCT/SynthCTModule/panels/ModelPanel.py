@@ -8,7 +8,6 @@ from typing import Any
 import qt
 import slicer
 
-from SynthCTModule.Cards import findCard
 from SynthCTModule.Models import ModelRow
 from SynthCTModule.panels.Panel import Panel, choose, quiet, setEnabled
 from SynthCTModule.Translation import _
@@ -78,16 +77,9 @@ class ModelPanel(Panel):
         )
 
     def _onChosen(self, _index: int) -> None:
-        """A model comes with its own guidance and temperature."""
         modelId = self.ui.modelComboBox.currentData
-        if self.node is None or modelId is None or modelId == self.node.modelId:
-            return
-        card = findCard(modelId, self.logic.modelsFolder())
-        with slicer.util.NodeModify(self.node):
+        if self.node is not None and modelId is not None:
             self.node.modelId = modelId
-            if card is not None:
-                self.node.guidance = float(card.defaults.get("guidance", 0.0))
-                self.node.temperature = float(card.defaults.get("temperature", 1.0))
 
     def _onDownload(self, _checked: bool = False) -> None:
         models, modelId = self.logic.models, self.node.modelId

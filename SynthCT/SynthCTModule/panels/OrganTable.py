@@ -13,6 +13,8 @@ from SynthCTModule.Translation import _
 
 _COLORS = {GREEN: "#2e7d32", YELLOW: "#e69f00", RED: "#c62828"}
 _GRAY = "#9e9e9e"
+_RIGHT = 0x82
+"""Qt.AlignRight with Qt.AlignVCenter, as the number that every Qt takes."""
 
 
 class OrganTable:
@@ -23,7 +25,6 @@ class OrganTable:
         self._rows: list[OrganRow] = []
         table.setHorizontalHeaderLabels([_("Structure"), _("Median HU"), _("Expected")])
         table.verticalHeader().setVisible(False)
-        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
         header = table.horizontalHeader()
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         for column in (1, 2):
@@ -40,10 +41,11 @@ class OrganTable:
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(row.sentence)
                 if column > 0:
-                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+                    item.setTextAlignment(_RIGHT)
                 if column == 0:
                     item.setIcon(dot(_COLORS.get(row.light, _GRAY)))
                 self._table.setItem(number, column, item)
+        self._table.resizeRowsToContents()
 
     def _onClicked(self, number: int, _column: int) -> None:
         if self._rows[number].center is not None:

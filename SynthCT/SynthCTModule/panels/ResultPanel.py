@@ -15,6 +15,7 @@ from SynthCTModule.panels.Panel import Panel, quiet, setEnabled, shownErrors
 from SynthCTModule.PanelSettings import writeParameters
 from SynthCTModule.Parameters import parametersFromJson
 from SynthCTModule.ResultNodes import MASK_ROLE, ResultNodes, showResult, storedReport, storedSeed, storedSettings
+from SynthCTModule.SaveCt import saveCt
 from SynthCTModule.SegmentationExchange import composeSegmentation
 from SynthCTModule.Translation import _
 from SynthCTModule.Views import fitViews, showSideBySide
@@ -132,7 +133,7 @@ class ResultPanel(Panel):
         path = _savePath(_("Save the CT"), f"{self.node.resultVolume.GetName()}.nii.gz", "*.nii.gz *.nrrd")
         if path:
             with shownErrors():
-                self.logic.saveCt(self.node.resultVolume, path)
+                saveCt(self.node.resultVolume, path)
 
     def _onExportMask(self, _checked: bool = False) -> None:
         path = _savePath(_("Save the label map"), f"{self.mask().GetName()}.seg.nrrd", "*.seg.nrrd")

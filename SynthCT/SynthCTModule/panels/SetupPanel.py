@@ -54,7 +54,7 @@ class SetupPanel(Panel):
     def _addRow(self, number: int, row: SetupRow) -> None:
         layout = self.ui.setupRowsWidget.layout()
         light = qt.QLabel()
-        light.pixmap = dot(_COLORS.get(row.state, _UNKNOWN)).pixmap(12, 12)
+        light.setPixmap(dot(_COLORS.get(row.state, _UNKNOWN)).pixmap(12, 12))
         text = qt.QLabel(f"<b>{row.title}</b> {row.text}")
         text.wordWrap = True
         layout.addWidget(light, number, 0)

@@ -97,6 +97,10 @@ class Application:
         """Always testing, so that no message box opens."""
         return True
 
+    def topLevelWidgets(self) -> list[Any]:
+        """There is no main window."""
+        return []
+
     def layoutManager(self) -> LayoutManager:
         """The three slice views."""
         return self._layout

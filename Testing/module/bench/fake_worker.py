@@ -17,6 +17,7 @@ import numpy as np
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.reading import read_segmentation
 
+RESOURCES = Path(__file__).resolve().parents[3] / "Resources"
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"
 
 
@@ -112,7 +113,8 @@ class FakeFamily:
             _write_mask(Path(arguments[arguments.index("prepare") + 1]), out)
             return ['{"schema": 1, "event": "result", "results": []}'], 0
         name = "doctor" if "doctor" in arguments else "models"
-        return (RECORDED / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(), 0
+        text = (RECORDED / f"{name}.jsonl").read_text(encoding="utf-8")
+        return text.replace('"models/', f'"{RESOURCES.as_posix()}/models/').splitlines(), 0
 
     def _run(self, job_path: Path) -> tuple[list[str], int]:
         job = json.loads(job_path.read_text(encoding="utf-8"))

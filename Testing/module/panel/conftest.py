@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,20 @@ def family() -> FakeFamily:
 
 
 @pytest.fixture
-def widget(application: Any, family: FakeFamily, tmp_path: Path) -> Iterator[Any]:
+def no_tracebacks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails a test in which a slot or an observer has raised: Qt and VTK print that and go on."""
+    raised: list[str] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, value, trace: raised.append(_text(kind, value, trace)))
+    yield
+    assert not raised, raised[0]
+
+
+def _text(kind: Any, value: Any, trace: Any) -> str:
+    return "".join(traceback.format_exception(kind, value, trace))
+
+
+@pytest.fixture
+def widget(application: Any, family: FakeFamily, tmp_path: Path, no_tracebacks: None) -> Iterator[Any]:
     """The module's widget, shown, in an empty scene."""
     from Testing.module.bench.install import make_widget
 
