@@ -58,8 +58,10 @@ def test_the_reference_tells_the_limits_of_numbers(rows: dict[str, str]) -> None
     for widget in widgets():
         name = str(widget.get("name"))
         if widget.get("class") in LIMITED and name not in SHOWN_BY_ITSELF:
-            low, high = (f"{float(value(widget, limit)):g}" for limit in ("minimum", "maximum"))
-            assert f"{low} to {high}" in rows[name], name
+            low, high = float(value(widget, "minimum")), float(value(widget, "maximum"))
+            special = value(widget, "specialValueText")  # stands for the lowest value, which is no number then
+            low += float(value(widget, "singleStep") or 1) if special else 0
+            assert f"{low:g} to {high:g}" in rows[name] and special in rows[name], name
 
 
 def test_the_reference_has_the_sections_of_the_panel_in_its_order() -> None:
@@ -67,6 +69,28 @@ def test_the_reference_has_the_sections_of_the_panel_in_its_order() -> None:
     sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
     panel = [value(widget, "text") for widget in widgets() if widget.get("class") == "ctkCollapsibleButton"]
     assert sections == ["Top", *panel]
+
+
+def test_the_file_named_for_a_control_handles_it() -> None:
+    """Controls that are bound to the parameter node need no code; sections and groups only open and close."""
+    plain = {
+        str(widget.get("name"))
+        for widget in widgets()
+        if not value(widget, "SlicerParameterName") and not str(widget.get("class")).startswith("ctkCollapsible")
+    }
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    files: list[str] = []
+    for section in re.split(r"^#{2,3} ", text, flags=re.MULTILINE)[1:]:
+        found = re.search(r"^In the code: (.+)$", section, re.MULTILINE)
+        files = re.findall(r"`(.+?)`", found[1]) if found else files  # a subsection without a line of its own
+        code = "".join((MODULE / "SynthCTModule" / name).read_text(encoding="utf-8") for name in files)
+        for name in set(re.findall(r"\| `(\w+)` \|$", section, re.MULTILINE)) & plain:
+            assert name in code or any(re.fullmatch(pattern, name) for pattern in composed_names(code)), name
+
+
+def composed_names(code: str) -> list[str]:
+    """Patterns of the names that the code composes, such as ``f"{name}ComboBox"``."""
+    return [re.sub(r"\{\w+\}", r"\\w+", text) for text in re.findall(r'f"(\w*\{\w+\}[A-Z]\w+)"', code)]
 
 
 def test_files_that_the_reference_names_exist() -> None:
