@@ -19,7 +19,7 @@ else:
 
 ALLOWED = {*sys.stdlib_module_names, "slicer", "vtk", "qt", "ctk", "SimpleITK", "numpy", "scipy", "SynthCTModule"}
 # Calls that make constants; so do the constructors of classes that the file itself defines or imports from the module.
-CONSTRUCTORS = {"frozenset", "tuple", "TypeVar", "MappingProxyType", "compile", "getLogger", "Path", "fromkeys", "slice"}
+CONSTRUCTORS = {"frozenset", "tuple", "MappingProxyType", "compile", "getLogger", "Path", "slice", "fromkeys"}
 FILES = sorted(path for name in files_on_disk(MODULE) if (path := MODULE / name).suffix == ".py")
 SHIPPED_BY_SLICER = {"numpy", "scipy"}
 
