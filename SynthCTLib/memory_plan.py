@@ -38,7 +38,7 @@ SIDES = (96, 64, 48, 32, 24, 16, 12, 8)
 HARDLY_MORE = 1.05
 """Work beside the least that is worth a smaller peak."""
 
-SMALL = 10**9
+SMALL = 5 * 10**8
 """Bytes below which a volume is not cut at all if it fits."""
 
 POINTWISE_WORK = 60

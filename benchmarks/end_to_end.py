@@ -8,7 +8,8 @@ reference's loading adds is not held against it), the engine's loaded from files
 --half. The last line is JSON: ``ratio_equal_steps`` (baseline seconds / engine seconds, both with --steps of exact
 Euler), ``ratio_default`` (against the engine's default solver and steps; null where those are no others) and
 ``memory_ratio`` (engine / baseline), with the engine's precision: bfloat16 on a CPU with instructions for it, where the
-reference has float32 alone; ``cpu``: whether those are AMX tiles (amx_bf16), AVX-512's (avx512_bf16) or none.
+reference has float32 alone; ``ratio_…_processor``: of processor seconds, which with OMP_NUM_THREADS=1 depend little on
+what else runs; ``cpu``: whether those instructions are AMX tiles (amx_bf16), AVX-512's (avx512_bf16) or none.
 """
 
 from __future__ import annotations
@@ -50,13 +51,21 @@ def main() -> None:
         spread = f"{min(seconds):.1f}-{max(seconds):.1f}"
         gpu = f", GPU {max(m.gpu_memory for m in measured) / 1e9:.2f} GB" if measured[0].gpu_memory else ""
         memory = max(m.memory for m in measured) / 1e9
-        print(f"{name:9} {statistics.median(seconds):8.1f} s ({spread}), {memory:.2f} GB{gpu}")
+        processor = statistics.median(m.processor_seconds for m in measured)
+        print(
+            f"{name:9} {statistics.median(seconds):8.1f} s ({spread}), {processor:.1f} s of processors, "
+            f"{memory:.2f} GB{gpu}"
+        )
     print("engine:", {k: v for k, v in runs["equal"][0].value.items() if k != "latent"})
     baseline, equal = runs["baseline"][0], runs["equal"][0]
     off = np.linalg.norm(equal.value["latent"] - baseline.value) / np.linalg.norm(baseline.value)
 
     def typical(name: str) -> float:
         return statistics.median(m.seconds for m in runs[name])
+
+    def processor_ratio(name: str) -> float:
+        baseline, engine = (statistics.median(m.processor_seconds for m in runs[key]) for key in ("baseline", name))
+        return round(baseline / engine, 2)
 
     def most(name: str) -> int:
         return max(m.gpu_memory or m.memory for m in runs[name])
@@ -66,6 +75,8 @@ def main() -> None:
         {
             "ratio_equal_steps": round(typical("baseline") / typical("equal"), 2),
             "ratio_default": None if same else round(typical("baseline") / typical("default"), 2),
+            "ratio_equal_steps_processor": processor_ratio("equal"),
+            "ratio_default_processor": None if same else processor_ratio("default"),
             "memory_ratio": round(most("equal") / most("baseline"), 3),
             "precision": equal.value["precision"],
             "cpu": bfloat16_by(),

@@ -32,9 +32,13 @@ SPACING = (0.8, 0.8, 1.5)
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds and peak resident memory (bytes) of a run, GPU memory where there is one, and what it returned."""
+    """Seconds, processor seconds and peak resident memory (bytes) of a run, GPU memory where there is one, its value.
+
+    Processor seconds with one thread depend little on what else runs on the machine.
+    """
 
     seconds: float
+    processor_seconds: float
     memory: int
     gpu_memory: int
     value: Any
@@ -111,7 +115,7 @@ def measure(work: Callable[..., Any], *arguments: Any) -> Measured:
 def _child(pipe: Any, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     seconds, value = work(*arguments)
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-    pipe.send(Measured(seconds, peak_memory(), gpu, value))
+    pipe.send(Measured(seconds, Clock.processor_seconds, peak_memory(), gpu, value))
 
 
 def peak_memory() -> int:
@@ -125,7 +129,12 @@ def peak_memory() -> int:
 
 
 class Clock:
-    """Seconds since the last look, after the device has finished."""
+    """Seconds since the last look, after the device has finished.
+
+    ``processor_seconds``: what the processor took between first and last look, of all clocks of this process.
+    """
+
+    processor_seconds = 0.0
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -135,10 +144,11 @@ class Clock:
         """Seconds since the last call (or the start)."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        now = time.perf_counter()
-        passed = now - getattr(self, "_last", now)
-        self._last = now
-        return passed
+        now, processor = time.perf_counter(), time.process_time()
+        before = getattr(self, "_last", (now, processor))
+        self._last = (now, processor)
+        Clock.processor_seconds += processor - before[1]
+        return now - before[0]
 
 
 def tell(result: dict[str, Any]) -> None:

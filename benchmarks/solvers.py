@@ -35,9 +35,10 @@ from SynthCTLib.networks import Networks
 from SynthCTLib.sampler import latent_shape, sample_latent
 from SynthCTLib.store import ModelStore
 from training.config import load_config
-from training.evaluate import distances, on_model_grid
-from training.features import SliceFeatures
+from training.metrics.extractors import EfficientNetLite0
+from training.metrics.frechet import mean_frechet
 from training.prepare import read_cases
+from training.scans import on_model_grid
 
 SOLVERS = ("euler-exact", "euler", "ab2", "ab3", "dpm2m")
 STEPS = (4, 6, 8, 10, 15, 20, 30)
@@ -69,7 +70,7 @@ def main() -> None:
     config = load_config(options.config, [])
     card, device = load_card(config["export"]["folder"]), choose_device("auto")
     networks = load_networks(card, ModelStore(), device, inference_dtype(device))
-    embed = SliceFeatures(config["evaluate"]["slices"])
+    embed = EfficientNetLite0(config["evaluate"]["slices"])
     everyone = read_cases(config["prepared"], "val")
     chosen = [everyone[i] for i in np.linspace(0, len(everyone) - 1, options.cases).round().astype(int)]
     features: dict[Any, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
@@ -123,7 +124,7 @@ def make(
 
 def report(errors: dict[Any, list[tuple[float, float]]], features: Any, many: int) -> None:
     """Table and JSON."""
-    frechet = {key: distances(features["real"], found)["frechet"] for key, found in features.items() if key != "real"}
+    frechet = {key: mean_frechet(features["real"], found) for key, found in features.items() if key != "real"}
     rows = []
     print(f"{TRUTH}, {many} steps: Fréchet {frechet['many']:.2f}")
     print(f"{'solver':12}{'steps':>6}{'latent RMS':>12}{'HU':>8}{'Fréchet':>9}")

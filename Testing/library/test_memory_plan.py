@@ -9,7 +9,7 @@ import torch
 
 from SynthCTLib.autoencoder_layers import decoder_layers
 from SynthCTLib.decoder import MEMORY_SHARE
-from SynthCTLib.memory_plan import HARDLY_MORE, features_along, make_plan, plan_for_cut
+from SynthCTLib.memory_plan import HARDLY_MORE, SMALL, features_along, make_plan, plan_for_cut
 from SynthCTLib.networks import build_on_meta
 from SynthCTLib.seamless import Cut, run_seamless
 from Testing.library.small_networks import AUTOENCODER, small_autoencoder
@@ -20,9 +20,9 @@ GB = 10**9
 
 
 def test_what_is_small_and_fits_is_decoded_in_one_piece() -> None:
-    plan = make_plan(LAYERS, (32, 32, 16), 4, torch.float16, 16 * GB)
+    plan = make_plan(LAYERS, (32, 16, 16), 4, torch.float16, 16 * GB)
     assert plan.cut.counts == (1, 1, 1)
-    assert plan.peak <= GB
+    assert plan.peak <= SMALL
 
 
 def test_memory_that_tiles_can_spare_is_not_taken_even_if_it_is_there() -> None:
