@@ -100,7 +100,11 @@ def interpolate_along(values: np.ndarray, axis: int, position: np.ndarray) -> np
     above = np.minimum(below + 1, values.shape[axis] - 1)
     weight = (position - below).astype(values.dtype)
     weight = np.expand_dims(weight, tuple(other for other in range(values.ndim) if other != axis))
-    return values.take(below, axis) * (1 - weight) + values.take(above, axis) * weight
+    result, upper = values.take(below, axis), values.take(above, axis)
+    result *= 1 - weight
+    upper *= weight
+    result += upper
+    return result
 
 
 def _parallel(step: np.ndarray, shape: Sequence[int]) -> bool:
@@ -137,12 +141,15 @@ def _interpolate(array: np.ndarray, step: np.ndarray, result: np.ndarray) -> Non
     first = np.clip(first, 0, len(array) - 1)
     for part in blocks(len(result)):
         planes, low = _planes_around(first[part], array)
-        values = planes.astype(np.float64)
-        for axis, position in enumerate((first[part] - low, second, third)):
-            values = interpolate_along(values, axis, position)
-        if result.dtype.kind in "iu":
-            values += np.copysign(0.5, values)  # halves away from zero, as SciPy rounds where axes are not parallel
-        result[part] = values
+        block = np.empty(result[part].shape, result.dtype)
+        for target, position in zip(block, first[part] - low, strict=True):  # plane by plane: those fit the cache
+            around = planes[int(position) : int(position) + 2].astype(np.float64)
+            plane = interpolate_along(around, 0, np.array([position % 1]))[0]
+            plane = interpolate_along(interpolate_along(plane, 0, second), 1, third)
+            if result.dtype.kind in "iu":
+                plane += np.copysign(0.5, plane)  # halves away from zero, as SciPy rounds where axes are not parallel
+            target[...] = plane
+        result[part] = block
 
 
 def _positions(shape: Sequence[int], step: np.ndarray) -> list[np.ndarray]:
