@@ -10,7 +10,7 @@ import slicer
 from SynthCTModule.SegmentationExchange import addLabelSegment, composeSegmentation
 from SynthCTModule.SegmentLabels import resolveSegments
 from SynthCTModule.Translation import _
-from SynthCTModule.VoxelGrid import arrayFromImage, fillImage, matrixFromArray, volumeGrid
+from SynthCTModule.VoxelGrid import arrayFromImage, fillImage, matrixFromArray, volumeGrid, worldMatrix
 
 _FEW = 8
 """So many segments are changed one by one."""
@@ -34,11 +34,13 @@ def labelArray(node: Any) -> tuple[np.ndarray, np.ndarray]:
 def applyLabelArray(segmentationNode: Any, before: np.ndarray, after: np.ndarray, affine: np.ndarray) -> None:
     """Bring the difference of two arrays of :func:`labelArray` into the segments; a new label becomes a new segment.
 
-    Raises ValueError for a node under a transform, whose segments lie elsewhere than the arrays say.
+    Raises ValueError for a node under a warping transform, whose segments have no grid in the world.
     """
-    if segmentationNode.GetParentTransformNode() is not None:
-        text = _("'{name}' is under a transform; harden the transform first.")
+    world = worldMatrix(segmentationNode)
+    if world is None:
+        text = _("'{name}' is under a warping transform; change it before it is warped.")
         raise ValueError(text.format(name=segmentationNode.GetName()))
+    affine = np.linalg.inv(world) @ affine
     changed = before != after
     ids = [int(value) for value in np.union1d(before[changed], after[changed]) if value]
     ofLabel = {segment.labelId: segment.segmentId for segment in resolveSegments(segmentationNode)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,26 @@ def readParameters(node: Any, modelsFolder: Path | None = None) -> RunParameters
         grid="input" if node.onInputGrid else "model",
         modelsFolder=modelsFolder,
     )
+
+
+def caseSettings(node: Any) -> dict[str, Any]:
+    """The settings that a case file keeps (``settings`` of case.json)."""
+    settings: dict[str, Any] = {"seed": node.seed, "preset": node.preset.value}
+    if node.customGrid:
+        settings["size"] = [node.sizeX, node.sizeY, node.sizeZ]
+        settings["spacing"] = [node.spacingInPlane, node.spacingInPlane, node.spacingSlice]
+    return settings
+
+
+def applyCaseSettings(node: Any, settings: Mapping[str, Any]) -> None:
+    """Show the settings of a case; what it leaves open stays, but for the grid, which is then chosen by the model."""
+    node.seed = int(settings.get("seed", node.seed)) % 2**31
+    node.preset = PresetChoice(settings.get("preset", node.preset.value))
+    node.customGrid = "size" in settings or "spacing" in settings
+    if "size" in settings:
+        node.sizeX, node.sizeY, node.sizeZ = (int(size) for size in settings["size"])
+    if "spacing" in settings:
+        node.spacingInPlane, _y, node.spacingSlice = (float(step) for step in settings["spacing"])
 
 
 def writeParameters(node: Any, parameters: RunParameters) -> None:

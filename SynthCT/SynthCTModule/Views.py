@@ -24,11 +24,6 @@ def showSideBySide(first: Any, second: Any) -> None:
         logic.FitSliceToBackground()
 
 
-def showFourUp() -> None:
-    """The usual three slices and 3D."""
-    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
-
-
 def fitViews() -> None:
     """Zoom all slice views to what they show."""
     logics = slicer.app.layoutManager().mrmlSliceLogics()

@@ -5,8 +5,9 @@ It wires the pieces together and holds no knowledge of its own.
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,7 @@ class Workbench:
         return report
 
     def _newRun(self) -> Run:
-        run = Run(self._makeProcess(), self._import, Path(slicer.app.temporaryPath), self.estimates.learn)
+        run = Run(self._makeProcess(), self._import, Path(slicer.app.temporaryPath), self._learn)
         run.stateChanged.connect(self.runStateChanged.emit)
         run.progressChanged.connect(self.runProgressChanged.emit)
         run.logChanged.connect(self.runLogChanged.emit)
@@ -177,6 +178,13 @@ class Workbench:
         if self._problems or found:
             self.inputProblems.emit(node, [*self._problems, *found])
         self.runFinished.emit(outcome)
+
+    def _learn(self, report: Mapping[str, Any]) -> None:
+        """Better estimates are a bonus: a report that teaches nothing must not spoil a CT that is there."""
+        try:
+            self.estimates.learn(report)
+        except (KeyError, TypeError, ZeroDivisionError):
+            logging.exception("The timings of a SynthCT run could not be used for estimates")
 
     def _import(self, results: list[dict[str, Any]]) -> list[ResultNodes]:
         nodes = importRun(results, self._inputNode, self._settings, self._outputVolumeNode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import qt
 import slicer
 
 from SynthCTModule.Cases import allCases, loadCase, openCaseFile, sampleCase
+from SynthCTModule.CaseView import applyLayout
 from SynthCTModule.FileCheck import isComplete
 from SynthCTModule.GridBox import drawOn, templateVolume
 from SynthCTModule.GridPlan import emptyGrid
 from SynthCTModule.panels.LabelPicker import chosenLabel
 from SynthCTModule.panels.Panel import Panel, quiet, shownErrors
 from SynthCTModule.panels.ProblemTable import ProblemTable
-from SynthCTModule.PanelSettings import readParameters
+from SynthCTModule.PanelSettings import applyCaseSettings, readParameters
 from SynthCTModule.SegmentationCheck import SET_LABEL, Problem, checkSegmentation
 from SynthCTModule.Translation import _
 from SynthCTModule.Views import fitViews
@@ -91,18 +93,13 @@ class AnatomyPanel(Panel):
                 self._load(case)
 
     def _load(self, case: Any) -> None:
-        self.use(loadCase(case))
-        settings = case.settings
-        if "seed" in settings:
-            self.node.seed = int(settings["seed"])
+        self.use(loadCase(case), case.view)
+        applyCaseSettings(self.node, case.settings)
 
-    def use(self, node: Any) -> None:
-        """Make a node the anatomy of the next run and show it."""
+    def use(self, node: Any, view: Mapping[str, Any] | None = None) -> None:
+        """Make a node the anatomy of the next run and show it, as its case says where it has one."""
         self.node.inputNode = node
-        bounds = [0.0] * 6
-        node.GetRASBounds(bounds)
-        center = [(low + high) / 2 for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
-        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *center)
+        applyLayout(view or {}, node)
         fitViews()
 
     def _onLoadFile(self, _checked: bool = False) -> None:
@@ -167,7 +164,7 @@ def _summary(problems: list[Problem]) -> str:
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = sum(problem.severity == "warning" for problem in problems)
     if errors:
-        return _("{errors} to be solved before a run, {warnings} warnings").format(errors=errors, warnings=warnings)
+        return _("To be solved before a run: {errors}. Warnings: {warnings}").format(errors=errors, warnings=warnings)
     if warnings:
-        return _("Can be used; {warnings} warnings").format(warnings=warnings)
-    return _("Ready for a run") if not problems else _("Ready for a run; {count} hints").format(count=len(problems))
+        return _("Can be used. Warnings: {warnings}").format(warnings=warnings)
+    return _("Ready for a run") if not problems else _("Ready for a run. Hints: {count}").format(count=len(problems))

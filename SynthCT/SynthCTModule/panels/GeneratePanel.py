@@ -7,6 +7,7 @@ from typing import Any
 
 import slicer
 
+from SynthCTModule.Cards import findCard
 from SynthCTModule.panels.Panel import Panel, shownErrors
 from SynthCTModule.PanelSettings import readParameters
 from SynthCTModule.RunProgress import Progress, secondsText
@@ -32,6 +33,7 @@ class GeneratePanel(Panel):
         logic.readinessChanged.connect(self._onReadiness)
 
     def update(self) -> None:
+        self._showSampling()
         self._showButton()
 
     def missing(self) -> list[str]:
@@ -40,6 +42,18 @@ class GeneratePanel(Panel):
         if self.node.inputNode is None:
             reasons.insert(0, _("Choose an anatomy: load a case or a file, or select a segmentation."))
         return [*reasons, *readParameters(self.node, self.logic.modelsFolder()).isValid()[1]]
+
+    def _showSampling(self) -> None:
+        """What the model does where the user has left it the choice."""
+        parameters = readParameters(self.node, self.logic.modelsFolder())
+        card = findCard(parameters.model, parameters.modelsFolder)
+        if card is None:
+            self.ui.samplingLabel.text = ""
+            return
+        values = parameters.sampling(card)
+        text = _("{steps} steps ({solver}), temperature {temperature:g}, guidance {guidance}")
+        guidance = f"{values['guidance']:g}" if values["guidance"] else _("off")
+        self.ui.samplingLabel.text = text.format(**{**values, "guidance": guidance})
 
     def _showButton(self) -> None:
         button = self.ui.generateButton

@@ -36,12 +36,13 @@ class QuizPanel(Panel):
         ui = self.ui
         self._quiz: Any = None
         self._mask: Any = None
+        self._choices: list[Any] = []
         self._picker, self._ruler, self._mark = PointPicker(self._onPoint), Ruler(self._onLength), StructureMark()
         titles = {
-            QuizKind.MIXED: _("Find it and name it"),
+            QuizKind.MIXED: _("Mixed"),
             QuizKind.CASE: _("Questions of the case"),
-            QuizKind.FIND: _("Find it: click the structure"),
-            QuizKind.NAME: _("Name it: multiple choice"),
+            QuizKind.FIND: _("Find it"),
+            QuizKind.NAME: _("Name it"),
             QuizKind.MEASURE: _("Measure it"),
         }
         for kind, title in titles.items():
@@ -88,6 +89,7 @@ class QuizPanel(Panel):
         self._clearMarks()
         ui, question = self.ui, self._quiz.current
         ui.quizFeedbackLabel.text = ""
+        ui.quizFeedbackLabel.visible = False
         ui.quizAnswerButton.visible = ui.quizAnswerSpinBox.visible = ui.quizRulerButton.visible = False
         ui.quizNextButton.text = _("Skip")
         ui.quizNextButton.visible = question is not None
@@ -122,14 +124,16 @@ class QuizPanel(Panel):
     def _showChoices(self, labels: tuple[int, ...]) -> None:
         """A button for each name to choose from."""
         layout = self.ui.quizChoicesWidget.layout()
-        while layout.count():
-            widget = layout.takeAt(0).widget()
-            widget.hide()
-            widget.deleteLater()
+        for button in self._choices:
+            layout.removeWidget(button)
+            button.hide()
+            button.deleteLater()
+        self._choices = []
         for label in labels:
             button = qt.QPushButton(vocabulary().by_id(label).display_name)
             button.connect("clicked(bool)", lambda _checked, label=label: self._onName(label))
             layout.addWidget(button)
+            self._choices.append(button)
 
     def _onPoint(self, point: tuple[float, float, float]) -> None:
         self._answered(self._quiz.answer_find(point))
@@ -150,6 +154,7 @@ class QuizPanel(Panel):
         ui = self.ui
         ui.quizAnswerButton.visible = ui.quizAnswerSpinBox.visible = ui.quizRulerButton.visible = False
         ui.quizFeedbackLabel.text = answer.sentence
+        ui.quizFeedbackLabel.visible = True
         ui.quizFeedbackLabel.styleSheet = f"QLabel {{ color: {'#2e7d32' if answer.correct else '#b00020'}; }}"
         ui.quizNextButton.text = _("Next")
         self._markStructure(answer.question.label)

@@ -8,6 +8,8 @@ from typing import Any
 import qt
 import slicer
 
+from SynthCTModule.Cases import caseOf
+from SynthCTModule.CaseView import applyImageView
 from SynthCTModule.DicomExport import ctExportReason, exportCt, exportSeg, saveMask, segExportReason
 from SynthCTModule.OrganCheckTable import labelCenters, organRows
 from SynthCTModule.panels.OrganTable import OrganTable
@@ -93,6 +95,9 @@ class ResultPanel(Panel):
         self.ui.resultCollapsibleButton.collapsed = False
         self.node.resultVolume = results[-1].ct
         showResult(results[-1])
+        case = caseOf(self.node.inputNode)
+        for result in results:
+            applyImageView(case.view if case else {}, result.ct)
         fitViews()
 
     def _onUseSettings(self, _checked: bool = False) -> None:
@@ -101,7 +106,9 @@ class ResultPanel(Panel):
             writeParameters(self.node, parametersFromJson(settings))
 
     def _showRenderings(self, report: Any) -> None:
-        suggested = renderingPreset(report.get("region", ())) if report else _RENDERINGS[0]
+        case = caseOf(self.node.inputNode)
+        wanted = case.view.get("volume_rendering") if case else None
+        suggested = wanted or (renderingPreset(report.get("region", ())) if report else _RENDERINGS[0])
         box = self.ui.volumeRenderingComboBox
         with quiet(box):
             box.clear()

@@ -24,6 +24,7 @@ class SetupPanel(Panel):
         ui, setup = self.ui, self.logic.setup
         self._opened = False
         self._rows: list[SetupRow] = []
+        self._widgets: list[Any] = []
         ui.refreshSetupButton.connect("clicked(bool)", lambda _checked: setup.refresh())
         ui.installFromFolderButton.connect("clicked(bool)", self._onInstallFromFolder)
         setup.changed.connect(self._show)
@@ -47,9 +48,16 @@ class SetupPanel(Panel):
         self._rows = rows
         self.ui.setupCollapsibleButton.collapsed = ready
         self.ui.setupCollapsibleButton.text = _("Setup: ready") if ready else _("Setup: something is missing")
-        _clear(self.ui.setupRowsWidget.layout())
+        self._clear()
         for number, row in enumerate(rows):
             self._addRow(number, row)
+
+    def _clear(self) -> None:
+        for widget in self._widgets:
+            self.ui.setupRowsWidget.layout().removeWidget(widget)
+            widget.hide()
+            widget.deleteLater()
+        self._widgets = []
 
     def _addRow(self, number: int, row: SetupRow) -> None:
         layout = self.ui.setupRowsWidget.layout()
@@ -60,10 +68,12 @@ class SetupPanel(Panel):
         layout.addWidget(light, number, 0)
         layout.addWidget(text, number, 1)
         layout.setColumnStretch(1, 1)
+        self._widgets += [light, text]
         if row.action is not None:
             button = qt.QPushButton(_actionText(row.action))
             button.connect("clicked(bool)", lambda _checked, action=row.action: self.logic.setup.act(action))
             layout.addWidget(button, number, 2)
+            self._widgets.append(button)
 
     def _onInstallFromFolder(self, _checked: bool = False) -> None:
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder with .whl files"))
@@ -78,10 +88,3 @@ class SetupPanel(Panel):
 def _actionText(action: str) -> str:
     texts = {INSTALL_PYTORCH: _("Install"), INSTALL_PACKAGES: _("Install"), CHECK_AGAIN: _("Check")}
     return texts[action]
-
-
-def _clear(layout: Any) -> None:
-    while layout.count():
-        widget = layout.takeAt(0).widget()
-        widget.hide()
-        widget.deleteLater()

@@ -79,4 +79,5 @@ class StructurePanel(Panel):
         with shownErrors():
             self.logic.anatomyWillChange.emit()
             self.ui.editResultLabel.text = action()
+            self.ui.editResultLabel.visible = True
             self.logic.anatomyEdited.emit()

@@ -11,7 +11,7 @@ import slicer
 from SynthCTModule.Cases import saveCaseFile
 from SynthCTModule.Pairs import withoutLesions
 from SynthCTModule.panels.Panel import Panel, setEnabled, shownErrors
-from SynthCTModule.PanelSettings import readParameters
+from SynthCTModule.PanelSettings import caseSettings, readParameters
 from SynthCTModule.ResultNodes import ResultNodes
 from SynthCTModule.StudentMode import setStudentMode
 from SynthCTModule.Translation import _
@@ -91,4 +91,4 @@ class TeachingPanel(Panel):
         )
         if path:
             with shownErrors():
-                saveCaseFile(self.node.inputNode, Path(path), {"seed": self.node.seed})
+                saveCaseFile(self.node.inputNode, Path(path), caseSettings(self.node))

@@ -20,9 +20,13 @@ def install(temporary: Path) -> Any:
     """
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     _keep_none_alive()
+    from PySide6.QtCore import QSettings
     from PySide6.QtWidgets import QApplication
 
     qt_application = QApplication.instance() or QApplication(["bench"])
+    qt_application.setOrganizationName("SynthCT bench")
+    QSettings.setDefaultFormat(QSettings.Format.IniFormat)
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(temporary))
     import slicer
     import slicer.util
 

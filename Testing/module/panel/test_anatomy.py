@@ -58,7 +58,7 @@ def test_a_good_anatomy_is_ready_for_a_run(chest: Any, ui: Any) -> None:
 def test_a_segment_that_nobody_knows_is_named_and_can_be_given_its_label(chest: Any, ui: Any) -> None:
     drop_label(chest, "liver", "Livver")
     ui.checkButton.click()
-    assert "1 to be solved" in ui.checkSummaryLabel.text
+    assert "before a run: 1" in ui.checkSummaryLabel.text
     assert "Livver" in ui.problemTable.item(0, 0).text()
     answers = ui.problemTable.cellWidget(0, 1)
     answers.setCurrentIndex(answers.findText("Liver"))

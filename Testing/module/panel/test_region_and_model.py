@@ -62,6 +62,7 @@ def test_a_grid_that_cuts_nothing_is_planned_for_the_region(chest: Any, ui: Any,
 
 def test_what_the_user_leaves_alone_is_left_to_the_model(chest: Any, ui: Any, family: FakeFamily) -> None:
     assert ui.temperatureSpinBox.text == ui.guidanceSpinBox.text == "as the model says"
+    assert ui.samplingLabel.text.startswith("10 steps (ab2), temperature 0.")
     ui.generateButton.click()
     assert not {"temperature", "guidance", "steps", "size"} & set(family.jobs[0])
 

@@ -44,6 +44,21 @@ def test_a_click_on_an_organ_shows_it_in_the_slices(ct: Any, ui: Any) -> None:
     assert labels[tuple(index)] == 1
 
 
+def test_a_case_is_shown_as_its_author_wants(ui: Any, node: Any, family: FakeFamily, application: Any) -> None:
+    import slicer
+
+    from SynthCTLib.cases import find_case
+
+    ui.caseComboBox.setCurrentIndex(ui.caseComboBox.findText(find_case("totalseg_s0327_lung_tumor").title))
+    ui.loadCaseButton.click()
+    assert application.layoutManager().layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+    ui.generateButton.click()
+    family.finish()
+    display = node.resultVolume.GetDisplayNode()
+    assert (display.GetWindow(), display.GetLevel()) == (1500, -600)
+    assert ui.volumeRenderingComboBox.currentText == "CT-Lung"
+
+
 def test_windows_are_those_of_radiology(ct: Any, ui: Any) -> None:
     shown = {}
     for name in ("Lung", "SoftTissue", "Bone", "Brain"):

@@ -201,6 +201,8 @@ def test_a_case_file_is_saved_and_opened_again(
     from SynthCTModule.SelfTest import labelVoxels
 
     node.seed = 77
+    ui.presetComboBox.setCurrentIndex(2)
+    ui.customGridCheckBox.checked = True
     path = tmp_path / "Mein Fall.synthct-case"
     answer(path)
     ui.saveCaseButton.click()
@@ -211,7 +213,7 @@ def test_a_case_file_is_saved_and_opened_again(
     assert node.inputNode is not chest
     assert node.inputNode.GetName() == "Mein Fall"
     assert labelVoxels(node.inputNode) == labelVoxels(chest)
-    assert node.seed == 77
+    assert (node.seed, node.preset.value, node.customGrid) == (77, "best", True)
     assert ui.caseComboBox.currentText == "Mein Fall"
 
 
