@@ -7,6 +7,7 @@ import importlib
 import sys
 from pathlib import Path
 
+from SynthCTLib.errors import SynthCTError
 from training.config import load_config
 
 STAGES = {
@@ -35,7 +36,11 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     module, function = STAGES[arguments.stage]
-    getattr(importlib.import_module(module), function)(config)
+    try:
+        getattr(importlib.import_module(module), function)(config)
+    except SynthCTError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     return 0
 
 
