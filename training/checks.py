@@ -26,7 +26,6 @@ LIMITS = {
 _PADDING = -1100.0
 """HU below which nothing is: scanners fill the corners outside their circle with -2000, -2048 or -3024."""
 _SAMPLES = 2_000_000
-_MIN_RELATIONS, _SHARE_WRONG = 4, 0.35
 
 
 def limits(changes: dict[str, float]) -> dict[str, float]:
@@ -73,12 +72,15 @@ def check_grid(image: Volume, limit: dict[str, float]) -> list[Finding]:
 
 def check_labels(labels: Volume) -> list[Finding]:
     """A warning where organs lie on the wrong side or upside down; ``labels`` with axes RAS."""
-    known = relations(label_places(labels))
-    wrong = [relation for relation in known if not relation.holds]
-    if len(known) < _MIN_RELATIONS or len(wrong) < _SHARE_WRONG * len(known):
-        return []
-    text = f"{len(wrong)} of {len(known)} pairs of organs lie the wrong way round."
-    return [_warning("orientation", text, "The image may be mirrored or upside down; look at it.")]
+    places = label_places(labels)
+    found = []
+    for kind, words in (("side", "mirrored (left and right swapped)"), ("height", "upside down")):
+        known = [relation for relation in relations(places) if relation.kind == kind]
+        wrong = sum(not relation.holds for relation in known)
+        if known and wrong > len(known) / 2:
+            text = f"{wrong} of {len(known)} pairs of labels say that it is {words}."
+            found.append(_warning("orientation", text, "Look at it, and correct the orientation in its header."))
+    return found
 
 
 def _foreign_scale(sample: np.ndarray, low: float, high: float) -> Finding | None:
