@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from SynthCTLib.errors import InputError
+from training import recipes
+from training.config import load_config
 from training.prepare import prepare
 from training.recipes import load_recipe, recipe_names, with_recipe
 
@@ -256,5 +258,8 @@ def test_every_recipe_names_licence_citation_and_labels_that_exist() -> None:
         for label in recipe.get("labels", {}).values():
             assert load_vocabulary().find(label).name == label
     assert with_recipe({"recipe": "openkbp", "licence": None, "region": ["head"]})["region"] == ["head"]
+    own = load_config(Path(recipes.__file__).parents[1] / "configs" / "own_folder.json", ["data.recipe=openkbp"])
+    settings = with_recipe(own["data"])
+    assert settings["kind"] == "openkbp" and settings["licence"].startswith("MIT")
     with pytest.raises(InputError, match="There is no recipe 'msd'; use one of autopet-2023"):
         with_recipe({"recipe": "msd"})

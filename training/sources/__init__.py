@@ -24,6 +24,9 @@ KINDS = {
     "openkbp": openkbp.find,
 }
 
+UNSAID = {"collection": "own images", "licence": "not stated", "citation": ""}
+"""What ``cases.json`` and the card of a model say where neither config nor recipe do."""
+
 
 def find_cases(root: Path, settings: Config) -> list[Case | LeftOut]:
     """All cases of a folder, and what is none with the reason. Raises InputError for a folder of no known kind."""
@@ -63,7 +66,7 @@ def _with_settings(item: Case | LeftOut, settings: Config) -> Case | LeftOut:
         return item
     group = settings.get("group", "own")
     prefix = f"{group}_" if "group" in settings else ""
-    facts = {key: settings.get(key, "") for key in ("collection", "licence", "citation")}
+    facts = {key: settings.get(key, unsaid) for key, unsaid in UNSAID.items()}
     return dataclasses.replace(
         item,
         case_id=item.case_id if item.trusted else prefix + item.case_id,
