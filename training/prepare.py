@@ -73,6 +73,8 @@ def prepare(config: Config) -> None:
         print(f"{number}/{len(found)} {item.case_id}: {reason or 'prepared'}", flush=True)
     write_json(out / "cases.json", {"hash": content_hash(kept), "cases": kept, "left_out": left_out})
     _summarize(kept, left_out, out)
+    if not kept:
+        raise InputError(f"No case could be used; the reasons are in {out / 'cases.json'}.")
 
 
 def read_cases(prepared: Path, split: str) -> list[dict]:

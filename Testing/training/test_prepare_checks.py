@@ -186,5 +186,7 @@ def test_an_excluded_case_and_an_empty_folder_are_said_so(config: dict, tmp_path
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no case of kind 'auto'"):
         prepare({**config, "source": str(tmp_path / "empty"), "data": {"kind": "auto"}})
+    with pytest.raises(InputError, match="No case could be used; the reasons are in"):
+        prepare({**config, "checks": {"min_slices": 99}})
     with pytest.raises(InputError, match="There is no kind of data 'pictures'"):
         prepare({**config, "data": {"kind": "pictures"}})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from SynthCTLib.errors import InputError
 from Testing.training.dicom_files import write_segmentation, write_series, write_structures
 from training.prepare import prepare
 from training.recipes import load_recipe
@@ -107,6 +109,13 @@ def test_a_tilted_gantry_is_straightened_so_that_places_stay_where_they_were(tmp
     assert hu[tuple(np.round(index).astype(int))] == 600
 
 
+def test_an_id_of_the_clinic_that_fits_no_pattern_is_not_written_down(tmp_path: Path) -> None:
+    write_series(tmp_path / "in" / "case1", torso())
+    with pytest.raises(InputError, match="does not fit the pattern 'LIDC'") as raised:
+        run(tmp_path / "in", tmp_path, patient="LIDC")
+    assert "4711" not in str(raised.value)
+
+
 def square(x: tuple[float, float], y: tuple[float, float], z: float) -> list[list[float]]:
     return [[x[0], y[0], z], [x[1], y[0], z], [x[1], y[1], z], [x[0], y[1], z]]
 
@@ -134,6 +143,14 @@ def test_contours_and_segments_become_labels_and_unknown_names_are_listed(tmp_pa
     assert case["label_ids"] == [1, 3] and not left_out
     [unknown] = [f["text"] for f in case["findings"] if f["code"] == "unknown-structures"]
     assert "PTV_60" in unknown and "Cord" not in unknown
+
+
+def test_a_segmentation_without_highdicom_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slices = write_series(tmp_path / "in" / "case1", torso())
+    write_segmentation(tmp_path / "in" / "seg.dcm", slices, {"Spleen": torso() == 600})
+    monkeypatch.setitem(sys.modules, "highdicom.seg", None)
+    [case], _, _ = run(tmp_path / "in", tmp_path)
+    assert case["label_ids"] == [] and "pip install highdicom" in " ".join(f["text"] for f in case["findings"])
 
 
 def test_structures_of_another_series_are_not_used(tmp_path: Path) -> None:

@@ -114,7 +114,11 @@ def _patient(header: Header, settings: Config) -> str:
     """The patient id where a pattern is given, else a pseudonym: ids of a clinic stay out of the results."""
     if not header.patient:
         raise InputError("no patient id in its headers, so that it cannot be kept on one side of the split")
-    return patient_of(header.patient, settings.get("patient"), pseudonym(header.patient))
+    pattern = settings.get("patient")
+    try:
+        return patient_of(header.patient, pattern, pseudonym(header.patient))
+    except InputError as error:
+        raise InputError(f"the patient id in its headers does not fit the pattern '{pattern}'") from error
 
 
 def _belongs(labels: Header, image: Header) -> bool:
