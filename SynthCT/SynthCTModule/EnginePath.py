@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -22,11 +23,17 @@ def engineRoot() -> Path:
 def ensureEngineOnPath() -> Path:
     """Make ``import SynthCTLib`` find the engine that belongs to this module; returns its folder.
 
-    It goes to the front, since another version may have been installed with pip.
+    The engine is imported at once, so that a version installed with pip does not come first. In a source tree its
+    folder goes to the end of the path: it holds folders whose names other extensions may use as well.
     """
     root = engineRoot()
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
+        try:
+            importlib.import_module("SynthCTLib")
+        finally:
+            sys.path.remove(str(root))
+        sys.path.append(str(root))
     return root
 
 
