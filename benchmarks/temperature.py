@@ -24,10 +24,13 @@ from SynthCTLib.labels import BODY
 from SynthCTLib.loading import load_networks
 from SynthCTLib.store import ModelStore
 from training.config import load_config
-from training.evaluate import distances, on_model_grid, synthesize
-from training.features import SliceFeatures
-from training.following import median_by_label, threshold_dice
+from training.metrics.extractors import EfficientNetLite0
+from training.metrics.following import threshold_dice
+from training.metrics.frechet import mean_frechet
+from training.metrics.organ_hu import median_by_label
 from training.prepare import read_cases
+from training.scans import on_model_grid
+from training.subjects import synthesize
 
 STRUCTURES = ("bone", "lung", "body")
 
@@ -42,7 +45,7 @@ def main() -> None:
     config = load_config(options.config, [])
     card, device = load_card(config["export"]["folder"]), choose_device("auto")
     networks = load_networks(card, ModelStore(), device, inference_dtype(device))
-    embed = SliceFeatures(config["evaluate"]["slices"])
+    embed = EfficientNetLite0(config["evaluate"]["slices"])
     everyone = read_cases(config["prepared"], "train")
     chosen = [everyone[i] for i in np.linspace(0, len(everyone) - 1, options.cases).round().astype(int)]
     features: dict[Any, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
@@ -69,7 +72,7 @@ def main() -> None:
     print(f"{'temperature':12}{'bone':>8}{'lung':>8}{'body':>8}{'median HU':>11}{'texture':>9}{'Fréchet':>9}")
     for temperature in options.temperatures:
         shares = [np.mean(dices[temperature][s]) / np.mean(dices["real"][s]) for s in STRUCTURES]
-        frechet = distances(features["real"], features[temperature])["frechet"]
+        frechet = mean_frechet(features["real"], features[temperature])
         row = [*shares, np.mean(medians[temperature]), np.mean(texture[temperature]), frechet]
         rows.append([temperature, *(round(float(value), 3) for value in row)])
         print(f"{temperature:<12}{row[0]:8.3f}{row[1]:8.3f}{row[2]:8.3f}{row[3]:11.1f}{row[4]:9.2f}{row[5]:9.2f}")

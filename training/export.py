@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,25 @@ from training.config import Config
 from training.denoiser import hu_prior
 from training.files import load_checkpoint, write_json
 from training.prepare import read_cases
+from training.provenance import commit
 
 SETTINGS = ("steps", "solver", "temperature")
 """What a measurement depends on besides the weights."""
+
+QUALITY = (
+    "n",
+    "data",
+    "command",
+    "commit",
+    *SETTINGS,
+    "frechet",
+    "organ_hu_in_range",
+    "organ_median_error_hu",
+    "following",
+    "memorization",
+    "labeled_training_cases",
+)
+"""The parts of the scorecard that the card repeats."""
 
 
 def averaged_weights(run: Path) -> dict[str, dict[str, torch.Tensor]]:
@@ -76,16 +91,7 @@ def quality_of(run: Path, files: dict[str, Any], defaults: dict[str, Any]) -> di
         return {}
     if any(report[name] != defaults[name] for name in SETTINGS):
         return {}
-    keep = (
-        "cases",
-        *SETTINGS,
-        "distance_to_real",
-        "dice_with_mask",
-        "dice_share_of_real",
-        "organ_median_error_hu",
-        "labeled_training_cases",
-    )
-    return {key: report[key] for key in keep}
+    return {key: report[key] for key in QUALITY if key in report}
 
 
 def export(config: Config) -> None:
@@ -95,8 +101,6 @@ def export(config: Config) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     files = {part: write_part(folder, part, weights) for part, weights in averaged_weights(run).items()}
     index = json.loads((run / "latents" / "index.json").read_text(encoding="utf-8"))
-    describe = ["git", "describe", "--always", "--abbrev=40", "--dirty=, with uncommitted changes"]
-    commit = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
     card = {
         **c["card"],
         "networks": {part: {"arguments": arguments} for part, arguments in config["network"].items()},
@@ -117,7 +121,7 @@ def export(config: Config) -> None:
         },
         "trained_on": trained_range(run, prepared),
         "sources": collect_sources(prepared),
-        "training": {"commit": commit, "command": c["command"]},
+        "training": {"commit": commit(), "command": c["command"]},
         "quality": quality_of(run, files, c["card"]["defaults"]),
     }
     write_json(folder / "card.json", card)

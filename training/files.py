@@ -6,13 +6,29 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, and the folder it is in, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def save_arrays(path: Path, **arrays: Any) -> None:
+    """Write arrays as a compressed ``.npz``, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.savez_compressed(file, **arrays)
     part.replace(path)
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import base64
+import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from training.metrics.canonical import body_box
+
+TITLE = 14
 
 
 def to_gray(plane: np.ndarray, low: float = -250, high: float = 350) -> np.ndarray:
@@ -13,28 +19,53 @@ def to_gray(plane: np.ndarray, low: float = -250, high: float = 350) -> np.ndarr
     return (np.clip((plane.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
 
-def comparison_picture(path: Path, volumes: dict[str, np.ndarray], mask: np.ndarray, spacing: np.ndarray) -> None:
-    """Axial, coronal and sagittal slice through the body's middle for each volume, one column each."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    middle = [int(np.median(axis)) for axis in np.nonzero(mask)]
+def plane_picture(hu: np.ndarray, spacing: Sequence[float], axis: int, position: int) -> Image.Image:
+    """One slice across an axis, a pixel per mm, head or front up."""
+    plane = to_gray(np.take(hu, position, axis)).T[::-1]
+    width_mm, height_mm = [s for a, s in enumerate(spacing) if a != axis]
+    size = (round(plane.shape[1] * width_mm), round(plane.shape[0] * height_mm))
+    return Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC)
+
+
+def beside_each_other(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures from left to right, tops aligned."""
+    sheet = Image.new("L", (sum(p.width for p in pictures), max(p.height for p in pictures)))
+    left = 0
+    for picture in pictures:
+        sheet.paste(picture, (left, 0))
+        left += picture.width
+    return sheet
+
+
+def axial_row(hu: np.ndarray, spacing: Sequence[float], count: int) -> Image.Image:
+    """Neighboring axial slices from the middle of the body, at half size."""
+    box = body_box(hu)[2]
+    first = max(0, (box.start + box.stop - count) // 2)
+    slices = [plane_picture(hu, spacing, 2, z) for z in range(first, min(first + count, hu.shape[2]))]
+    return beside_each_other([p.resize((p.width // 2, p.height // 2)) for p in slices])
+
+
+def comparison_picture(volumes: dict[str, np.ndarray], spacing: Sequence[float]) -> Image.Image:
+    """Axial, coronal and sagittal slice through the middle of the first volume's body for each volume, in columns.
+
+    The columns have the names of the volumes as titles; an empty name leaves no room for one.
+    """
+    middle = [(part.start + part.stop) // 2 for part in body_box(next(iter(volumes.values())))]
     columns = []
     for name, volume in volumes.items():
-        rows = []
-        for axis in (2, 1, 0):
-            plane = to_gray(np.take(volume, middle[axis], axis)).T[::-1]
-            width_mm, height_mm = [s for a, s in enumerate(spacing) if a != axis]
-            size = (round(plane.shape[1] * width_mm), round(plane.shape[0] * height_mm))
-            rows.append(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
-        column = Image.new("L", (max(r.width for r in rows), sum(r.height for r in rows) + 14))
+        rows = [plane_picture(volume, spacing, axis, middle[axis]) for axis in (2, 1, 0)]
+        top = TITLE if name else 0
+        column = Image.new("L", (max(r.width for r in rows), sum(r.height for r in rows) + top))
         ImageDraw.Draw(column).text((2, 1), name, fill=255)
-        top = 14
         for row in rows:
             column.paste(row, (0, top))
             top += row.height
         columns.append(column)
-    sheet = Image.new("L", (sum(c.width for c in columns), columns[0].height))
-    left = 0
-    for column in columns:
-        sheet.paste(column, (left, 0))
-        left += column.width
-    sheet.save(path)
+    return beside_each_other(columns)
+
+
+def data_url(picture: Image.Image) -> str:
+    """The picture as PNG inside a URL, for pages in one file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -62,14 +62,19 @@ def test_a_measurement_of_other_weights_does_not_get_into_the_card(config: dict)
     export(config)
     card_path = Path(config["export"]["folder"]) / "card.json"
     files = {part: file["sha256"] for part, file in json.loads(card_path.read_text())["files"].items()}
-    keys = ("cases", "distance_to_real", "dice_with_mask", "dice_share_of_real", "organ_median_error_hu")
     defaults = config["export"]["card"]["defaults"]
     settings = {name: defaults[name] for name in ("steps", "solver", "temperature")}
-    measured = dict.fromkeys(keys, 1) | {"labeled_training_cases": []} | settings
+    measured = {
+        "n": 18,
+        "frechet": {"efficientnet-lite0": {}},
+        "following": {},
+        "reader": "not for the card",
+    } | settings
     for changed, known in (({}, True), ({"files": files | {"unet": "0" * 64}}, False), ({"temperature": 2.0}, False)):
         write_json(Path(config["run"]) / "evaluation.json", {"files": files, **measured, **changed})
         export(config)
-        assert bool(json.loads(card_path.read_text())["quality"]) is known
+        quality = json.loads(card_path.read_text())["quality"]
+        assert set(quality) == ({"n", "frechet", "following", *settings} if known else set())
 
 
 def test_the_card_can_be_rewritten_without_checkpoints_and_the_weights_stay(config: dict) -> None:

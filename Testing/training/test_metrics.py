@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy import linalg, ndimage
 
-from training.following import dice, median_by_label, threshold_dice
-from training.frechet import bootstrap, frechet_distance, kernel_distance
+from training.metrics.following import dice, threshold_dice
+from training.metrics.frechet import frechet_distance, kernel_distance
+from training.metrics.halves import distance_of_halves, split_in_halves
+from training.metrics.organ_hu import median_by_label
 from training.painter import paint
 
 
@@ -35,10 +37,29 @@ def test_distances_grow_with_a_shift(distance, rng: np.random.Generator) -> None
     assert values == sorted(values) and values[3] > values[0] + 0.1
 
 
-def test_the_bootstrap_interval_is_over_volumes_and_holds_the_order(rng: np.random.Generator) -> None:
-    a, b = [rng.normal(size=(5, 4)) for _ in range(10)], [rng.normal(1, 1, (5, 4)) for _ in range(10)]
-    low, high = bootstrap(frechet_distance, a, b, 30, 0)
-    assert 0 < low < high
+def test_halves_have_the_same_parts_of_the_body_and_no_case_in_common(rng: np.random.Generator) -> None:
+    groups = ["head"] * 8 + ["thigh"] * 4
+    a, b = split_in_halves(groups, rng)
+    assert sorted([*a, *b]) == list(range(12))
+    assert sorted(groups[i] for i in a) == sorted(groups[i] for i in b)
+
+
+def test_copies_of_the_real_volumes_are_as_far_away_as_real_ones_and_shifted_ones_farther(
+    rng: np.random.Generator,
+) -> None:
+    real = [rng.normal(rng.normal(size=4), 1, (6, 4)) for _ in range(12)]
+    same = distance_of_halves(frechet_distance, real, real, ["x"] * 12, True, 10, 0)
+    assert same["value"] == pytest.approx(same["floor"]) and same["floor"] > 0
+    moved = distance_of_halves(frechet_distance, real, [v + 3 for v in real], ["x"] * 12, True, 10, 0)
+    low, high = moved["value_90_percent"]
+    assert low < moved["value"] < high
+    assert low > moved["floor_90_percent"][1]
+
+
+def test_volumes_without_masks_are_compared_as_well(rng: np.random.Generator) -> None:
+    real, made = ([rng.normal(m, 1, (6, 4)) for _ in range(n)] for m, n in ((0, 8), (5, 5)))
+    found = distance_of_halves(frechet_distance, real, made, ["x"] * 8, False, 5, 0)
+    assert found["value"] > 50 > found["floor"]
 
 
 def phantom() -> tuple[np.ndarray, np.ndarray]:

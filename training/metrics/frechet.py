@@ -27,12 +27,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float((kaa.sum() - kaa.trace()) / (n * (n - 1)) + (kbb.sum() - kbb.trace()) / (m * (m - 1)) - 2 * kab.mean())
 
 
-def bootstrap(distance, a: list[np.ndarray], b: list[np.ndarray], rounds: int, seed: int) -> tuple[float, float]:
-    """5th and 95th percentile of ``distance`` over resampled *volumes* (each list item holds one volume's slices)."""
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(rounds):
-        pick_a, pick_b = rng.integers(len(a), size=len(a)), rng.integers(len(b), size=len(b))
-        values.append(distance(np.concatenate([a[i] for i in pick_a]), np.concatenate([b[i] for i in pick_b])))
-    low, high = np.percentile(values, [5, 95])
-    return float(low), float(high)
+def mean_frechet(reference: dict[str, list[np.ndarray]], other: dict[str, list[np.ndarray]]) -> float:
+    """Mean over the planes of the Fréchet distance of two sets of volumes (plane → features of each volume)."""
+    pairs = [(np.concatenate(reference[plane]), np.concatenate(other[plane])) for plane in reference]
+    return float(np.mean([frechet_distance(a, b) for a, b in pairs]))

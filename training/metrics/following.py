@@ -1,4 +1,4 @@
-"""Does a CT follow its mask? Dice of structures found again by HU alone, and median HU per label."""
+"""Does a CT follow its mask? Dice of structures found again by HU alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from SynthCTLib.labels import load_vocabulary
-
-SOFT_HOLLOW = (11, 12, 13, 15, 19, 57, 62)  # air or contrast inside; a median says little
+from training.metrics.summary import summary
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -39,13 +38,22 @@ def threshold_dice(hu: np.ndarray, mask: np.ndarray, least: int = 500) -> dict[s
     return result
 
 
-def median_by_label(hu: np.ndarray, mask: np.ndarray, least: int = 100) -> dict[int, float]:
-    """Median HU of every label with at least ``least`` voxels, without air-filled organs and the body label."""
-    order = np.argsort(mask, axis=None, kind="stable")
-    ids, starts = np.unique(mask.ravel()[order], return_index=True)
-    parts = np.split(hu.ravel()[order], starts[1:])
-    return {
-        int(i): float(np.median(p))
-        for i, p in zip(ids, parts, strict=True)
-        if i not in (0, 200, *SOFT_HOLLOW) and len(p) >= least
+def following(made: list[np.ndarray], real: list[np.ndarray], masks: list[np.ndarray]) -> dict[str, dict]:
+    """Per structure the mean Dice with the mask, of the made CTs (``value``) and the real ones, and value / real."""
+    found = {
+        key: [threshold_dice(hu, m) for hu, m in zip(hus, masks, strict=True)]
+        for key, hus in (("value", made), ("real", real))
     }
+    result = {}
+    for structure in ("lung", "bone", "body"):
+        ours, theirs = (summary([d[structure] for d in found[key] if structure in d]) for key in ("value", "real"))
+        if ours["n"]:
+            share = ours["mean"] / theirs["mean"]
+            result[structure] = {
+                "value": ours["mean"],
+                "real": theirs["mean"],
+                "share": share,
+                "worst": ours["min"],
+                "n": ours["n"],
+            }
+    return result

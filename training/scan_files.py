@@ -1,0 +1,60 @@
+"""CTs of any generator, from a folder and into one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from SynthCTLib.geometry import to_ras
+from SynthCTLib.reading import read_image
+from training.scans import Scan
+
+FEWEST = 4  # two halves of two
+
+
+def read_folder(folder: Path, real: list[Scan]) -> tuple[list[Scan], bool]:
+    """(CTs of a folder, whether each was made from the mask of the real scan at the same place of the list).
+
+    ``<case>.nii.gz`` for every held-out case, on the grid of its mask, counts as made from the masks; any other names
+    as made without masks.
+
+    Raises:
+        ValueError: fewer than FEWEST CTs, or one that was made from a mask has another size than it.
+    """
+    paths = sorted([*folder.glob("*.nii.gz"), *folder.glob("*.nii"), *folder.glob("*.nrrd")])
+    by_name = {path.name.split(".")[0]: path for path in paths}
+    paired = all(scan.name in by_name for scan in real)
+    if len(paths) < FEWEST:
+        raise ValueError(f"{folder} holds {len(paths)} CTs; at least {FEWEST} (NIfTI or NRRD) are needed.")
+    if not paired:
+        return [_read(path) for path in paths], False
+    made = []
+    for scan in real:
+        read = _read(by_name[scan.name])
+        if read.hu.shape != scan.hu.shape:
+            raise ValueError(
+                f"{by_name[scan.name]} has {read.hu.shape} voxels, its mask {scan.hu.shape}: "
+                "write the CT on the grid of the mask."
+            )
+        made.append(Scan(scan.name, read.hu, scan.mask, scan.spacing, scan.group))
+    return made, True
+
+
+def _read(path: Path) -> Scan:
+    volume = to_ras(read_image(path))
+    hu = np.clip(np.rint(volume.array), -1000, 1000).astype(np.int16)
+    return Scan(path.name.split(".")[0], hu, None, volume.spacing)
+
+
+def write_scans(folder: Path, scans: list[Scan]) -> None:
+    """Write CTs as ``<name>.nii.gz`` and their label maps as ``masks/<name>.nii.gz``."""
+    for scan in scans:
+        affine = np.diag([*scan.spacing, 1.0])
+        for target, array in ((folder, scan.hu), (folder / "masks", scan.mask)):
+            if array is not None:
+                target.mkdir(parents=True, exist_ok=True)
+                part = target / f"part-{scan.name}.nii.gz"
+                nib.save(nib.Nifti1Image(array, affine), part)
+                part.replace(target / f"{scan.name}.nii.gz")

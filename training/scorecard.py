@@ -1,0 +1,123 @@
+"""The scorecard: every score of the made CTs beside the same score of real ones, as plain values for JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.metrics.coherence import coherence
+from training.metrics.diversity import diversity_gap
+from training.metrics.extractors import Extractor
+from training.metrics.following import following
+from training.metrics.frechet import frechet_distance, kernel_distance
+from training.metrics.halves import distance_of_halves
+from training.metrics.memorization import CopyFilter, as_input, disguise, encoder_of, memorization
+from training.metrics.organ_hu import organ_hu_in_range, organ_median_error
+from training.metrics.slices import PLANES
+from training.metrics.spectrum import spectrum_gap
+from training.scans import Scan
+
+PlaneFeatures = dict[str, list[np.ndarray]]  # plane → features of each volume
+DISGUISED = 20  # training cases in the positive control
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is compared.
+
+    ``paired`` says that the i-th made CT was made from the mask of the i-th real one; ``others`` are real CTs of other
+    patients, as many of each part of the body as far as there are.
+    """
+
+    made: list[Scan]
+    real: list[Scan]
+    others: list[Scan]
+    paired: bool
+
+
+def features_of(extractor: Extractor, scans: Sequence[Scan]) -> PlaneFeatures:
+    """Features of each plane of each volume."""
+    found = [extractor(scan.hu, scan.spacing) for scan in scans]
+    return {plane: [features[plane] for features in found] for plane in PLANES}
+
+
+def distances(material: Material, extractors: Sequence[Extractor], rounds: int, seed: int) -> dict[str, dict]:
+    """Fréchet and kernel distance by extractor and plane.
+
+    ``frechet`` and ``kernel``: halves of the cases against each other (``metrics/halves.py``) with the real-real floor;
+    ``frechet_same_cases``: all made against all real CTs, which are of the same cases where paired, with the distance
+    of other real patients as floor.
+    """
+    result: dict[str, dict] = {"frechet": {}, "kernel": {}, "frechet_same_cases": {}}
+    groups = [scan.group for scan in material.real]
+    for extractor in extractors:
+        made, real, others = (features_of(extractor, s) for s in (material.made, material.real, material.others))
+        frechet, kernel, same = {}, {}, {}
+        for plane in PLANES:
+            arguments = (real[plane], made[plane], groups, material.paired, rounds, seed)
+            frechet[plane] = distance_of_halves(frechet_distance, *arguments)
+            kernel[plane] = distance_of_halves(kernel_distance, *arguments)
+            everyone = np.concatenate(real[plane])
+            same[plane] = {
+                "value": frechet_distance(everyone, np.concatenate(made[plane])),
+                "floor": frechet_distance(everyone, np.concatenate(others[plane])),
+            }
+        for table in (frechet, same):
+            table["mean"] = {key: float(np.mean([table[p][key] for p in PLANES])) for key in ("value", "floor")}
+            for entry in table.values():
+                entry["ratio"] = entry["value"] / entry["floor"]
+        for name, table in (("frechet", frechet), ("kernel", kernel), ("frechet_same_cases", same)):
+            result[name][extractor.name] = table
+    return result
+
+
+def without_nan(value: Any) -> Any:
+    """The same with None in place of what is not a number, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: without_nan(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [without_nan(v) for v in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def anatomy(material: Material) -> dict[str, dict]:
+    """Organ densities and agreement with the masks; empty where the CTs were not made from masks."""
+    masks = [scan.mask for scan in material.real if scan.mask is not None]
+    if not material.paired:
+        return {}
+    made, real = [scan.hu for scan in material.made], [scan.hu for scan in material.real]
+    return {
+        "organ_hu_in_range": organ_hu_in_range(made, real, masks),
+        "organ_median_error_hu": organ_median_error(made, real, masks),
+        "following": following(made, real, masks),
+    }
+
+
+def structure(material: Material, seed: int) -> dict[str, dict]:
+    """Diversity, coherence of slices, spectrum."""
+    made, real = [scan.hu for scan in material.made], [scan.hu for scan in material.real]
+    groups = [scan.group for scan in material.real] if material.paired else None
+    ours, theirs = ([(scan.hu, scan.spacing) for scan in scans] for scans in (material.made, material.real))
+    return {
+        "ms_ssim": diversity_gap(made, real, groups, seed),
+        "coherence": coherence(made, real),
+        "spectrum": spectrum_gap(ours, theirs),
+    }
+
+
+def privacy(
+    material: Material, training: list[np.ndarray], encoder_steps: int, seed: int, folder: Path
+) -> tuple[dict[str, float], np.ndarray]:
+    """(Scores of memorization, which of the made CTs are copies), with the real CTs as held-out patients."""
+    made, real, seen = (
+        as_input(hus) for hus in ([s.hu for s in material.made], [s.hu for s in material.real], training)
+    )
+    known = CopyFilter(encoder_of(seen, encoder_steps, seed, folder), seen, real)
+    rng = np.random.default_rng(seed)
+    disguised = as_input(disguise(training[i], rng) for i in rng.permutation(len(training))[:DISGUISED])
+    return memorization(known, made, disguised), known.copies(made)
