@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import gzip
 import math
+import struct
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 _CHUNK = 1 << 20
 _BYTES = {"uchar": 1, "char": 1, "short": 2, "ushort": 2, "int": 4, "uint": 4, "float": 4, "double": 8}
+_BYTES |= {"longlong": 8, "ulonglong": 8}
 _TYPES = {
     **dict.fromkeys(("unsigned char", "uint8", "uint8_t"), "uchar"),
     **dict.fromkeys(("signed char", "int8", "int8_t"), "char"),
@@ -20,13 +22,35 @@ _TYPES = {
     **dict.fromkeys(("unsigned short", "uint16", "uint16_t"), "ushort"),
     **dict.fromkeys(("signed int", "int32", "int32_t"), "int"),
     **dict.fromkeys(("unsigned int", "uint32", "uint32_t"), "uint"),
+    **dict.fromkeys(("long long", "long long int", "signed long long", "signed long long int"), "longlong"),
+    **dict.fromkeys(("int64", "int64_t"), "longlong"),
+    **dict.fromkeys(("unsigned long long", "unsigned long long int", "uint64", "uint64_t"), "ulonglong"),
 }
+
+
+class _Layout(NamedTuple):
+    """Where a NIfTI header has its fields: format of struct and position."""
+
+    dim: tuple[str, int]
+    bits: tuple[str, int]
+    offset: tuple[str, int]
+    magic: tuple[str, int]
+
+
+_NIFTI = {
+    348: _Layout(("8h", 40), ("h", 72), ("f", 108), ("3s", 344)),
+    540: _Layout(("8q", 16), ("h", 14), ("q", 168), ("3s", 4)),
+}
+"""By the length of the header, with which it begins: nifti1.h and nifti2.h."""
 
 
 def isComplete(path: Path) -> bool:
     """False for a NIfTI or NRRD file that is cut off or damaged; files of another kind are left to Slicer."""
     name = path.name.lower()
     try:
+        if name.endswith((".nii", ".nii.gz")):
+            with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
+                return _niftiIsComplete(file)
         if name.endswith(".gz"):
             with gzip.open(path) as file:
                 _drain(file)
@@ -34,7 +58,7 @@ def isComplete(path: Path) -> bool:
         if name.endswith(".nrrd"):
             with path.open("rb") as file:
                 return _nrrdIsComplete(file)
-    except (OSError, EOFError, ValueError, KeyError, zlib.error):
+    except (OSError, EOFError, ValueError, KeyError, struct.error, zlib.error):
         return False
     return path.exists()
 
@@ -56,14 +80,25 @@ def nrrdHeader(file: BinaryIO) -> dict[str, str]:
 
 def _nrrdIsComplete(file: BinaryIO) -> bool:
     header = nrrdHeader(file)
-    expected = (
-        math.prod(int(size) for size in header["sizes"].split()) * _BYTES[_TYPES.get(header["type"], header["type"])]
-    )
-    if "data file" in header or "datafile" in header:
+    size = _BYTES.get(_TYPES.get(header["type"], header["type"]))
+    if size is None or "data file" in header or "datafile" in header:
         return True
+    expected = math.prod(int(size) for size in header["sizes"].split()) * size
     if header["encoding"] in ("gzip", "gz"):
         return _drain(gzip.GzipFile(fileobj=file)) >= expected
     return header["encoding"] != "raw" or _drain(file) >= expected
+
+
+def _niftiIsComplete(file: BinaryIO | gzip.GzipFile) -> bool:
+    begin = file.read(max(_NIFTI))
+    for order in "<>":
+        layout = _NIFTI.get(struct.unpack_from(f"{order}i", begin)[0])
+        if layout is None:
+            continue
+        dim, (bits,), (offset,), (magic,) = (struct.unpack_from(order + kind, begin, at) for kind, at in layout)
+        isPair = magic.startswith(b"ni")  # the data are in another file
+        return isPair or len(begin) + _drain(file) >= offset + math.prod(dim[1 : dim[0] + 1]) * bits / 8
+    return False
 
 
 def _drain(file: BinaryIO | gzip.GzipFile) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -285,7 +287,7 @@ def test_ids_that_are_no_labels_are_refused_on_import(scene):
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
-@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nrrd", "mask.seg.nrrd"])
+@pytest.mark.parametrize("name", ["mask.nii", "mask.nii.gz", "mask.nrrd", "mask.seg.nrrd"])
 @pytest.mark.parametrize("damage", ["no image", "cut off", "only the beginning", "missing"])
 def test_a_damaged_file_is_refused_in_words_and_ends_nothing(scene, tmp_path, name, damage):
     import nibabel as nib
@@ -293,7 +295,7 @@ def test_a_damaged_file_is_refused_in_words_and_ends_nothing(scene, tmp_path, na
     path = tmp_path / name
     noise = np.random.default_rng(0).integers(0, 2, (20, 18, 16)).astype(np.uint8) * LIVER
     node = importLabelmap(noise, TURNED, "Noise", scene)
-    if name == "mask.nii.gz":
+    if name.startswith("mask.nii"):
         nib.save(nib.Nifti1Image(noise, TURNED), path)
     elif name == "mask.nrrd":
         exportLabelmap(node, path)
@@ -311,7 +313,7 @@ def test_a_damaged_file_is_refused_in_words_and_ends_nothing(scene, tmp_path, na
 
 
 @pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "uint64", "float32", "float64"])
 def test_complete_files_of_other_programs_are_taken(tmp_path, encoding, dtype):
     import nrrd
 
@@ -321,6 +323,36 @@ def test_complete_files_of_other_programs_are_taken(tmp_path, encoding, dtype):
     assert isComplete(path)
     path.write_bytes(path.read_bytes()[:-20])
     assert isComplete(path) == (encoding == "bzip2")  # left to Slicer
+
+
+def test_an_nrrd_type_that_is_not_known_is_left_to_slicer(tmp_path):
+    path = tmp_path / "a.nrrd"
+    path.write_bytes(b"NRRD0004\ntype: block\nsizes: 2 2\nencoding: raw\n\n1234")
+    assert isComplete(path)
+
+
+@pytest.mark.parametrize("kind", ["Nifti1Image", "Nifti2Image"])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_nifti_file_that_lacks_the_last_slice_is_not_complete(tmp_path, kind, order, ending):
+    import nibabel as nib
+
+    image = getattr(nib, kind)(np.arange(120, dtype=f"{order}i2").reshape(4, 5, 6), TURNED)
+    path, cut = tmp_path / f"a{ending}", tmp_path / f"b{ending}"
+    nib.save(image, path)
+    assert isComplete(path)
+    opened = gzip.open if ending == ".nii.gz" else open
+    with opened(path, "rb") as whole, opened(cut, "wb") as file:
+        file.write(whole.read()[:-40])
+    assert not isComplete(cut)
+
+
+def test_the_header_of_a_pair_of_nifti_files_is_complete_without_voxels(tmp_path):
+    import nibabel as nib
+
+    nib.save(nib.Nifti1Pair(np.ones((4, 5, 6), np.uint8), TURNED), tmp_path / "a.hdr")
+    (tmp_path / "a.hdr").rename(tmp_path / "a.nii")
+    assert isComplete(tmp_path / "a.nii")
 
 
 def test_the_colon_is_not_hidden_by_a_value_that_no_segment_has(scene, tmp_path):
