@@ -83,7 +83,7 @@ def build_subject(config: Config) -> Subject:
     if name == "reconstruction":
         return Subject(lambda scan, seed: reconstruct(networks, card, scan.hu, _mask(scan)), files)
     steps = config["evaluate"]["steps"]
-    settings = {"steps": steps, "solver": card.defaults["solver"], "temperature": card.defaults["temperature"]}
+    settings = {"steps": steps, "solver": card.defaults["solver"], "temperature": card.defaults.get("temperature", 1.0)}
     return Subject(
         lambda scan, seed: synthesize(networks, card, _mask(scan), np.asarray(scan.spacing), seed, steps),
         files | settings,

@@ -13,8 +13,10 @@ from scipy import ndimage
 
 from training.config import load_config
 from training.evaluate import evaluate
+from training.export import quality_of
 from training.files import write_json
 from training.metrics.contrastive import train_encoder
+from training.metrics.extractors import build_extractors
 from training.metrics.memorization import CopyFilter, as_input, disguise
 from training.metrics.radimagenet import RadImageNet, ResNet50, maisi_cube, maisi_slices
 from training.reader_form import CATEGORIES, reader_form
@@ -119,6 +121,22 @@ def test_real_cts_in_a_folder_are_as_good_as_real_ones_and_kept_ones_are_no_copi
         path.rename(path.with_name("x" + path.name))  # of no known case: a generator without masks
     unconditional = scorecard(config)
     assert "following" not in unconditional and "memorization" in unconditional
+
+
+def test_the_card_of_a_model_takes_its_quality_from_its_scorecard(config: dict, tiny_model: Path) -> None:
+    config["export"]["folder"] = str(tiny_model.parent)
+    config["evaluate"] |= {"subject": "model", "steps": 1, "labeled": []}
+    card = scorecard(config)
+    assert json.loads((Path(config["run"]) / "evaluation.json").read_text()) == card
+    settings = {"steps": 1, "solver": "euler", "temperature": 1.0}
+    quality = quality_of(Path(config["run"]), {p: {"sha256": None} for p in card["files"]}, settings)
+    assert quality["following"] == card["following"] and quality["n"] == 4
+    assert quality["frechet"]["random-convolutions"]["mean"]["ratio"] > 1  # random weights make no CT
+
+
+def test_an_unknown_feature_network_is_named() -> None:
+    with pytest.raises(ValueError, match="no feature network 'inception'; choose from efficientnet-lite0, random"):
+        build_extractors(["inception"], 1, {"file": ""})
 
 
 def test_an_unknown_subject_is_named(config: dict) -> None:
