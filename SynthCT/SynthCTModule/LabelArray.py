@@ -7,28 +7,28 @@ from typing import Any
 import numpy as np
 import slicer
 
+from SynthCTModule.LabelmapNumbers import labelmapIds
 from SynthCTModule.SegmentationExchange import addLabelSegment, composeSegmentation
 from SynthCTModule.SegmentLabels import resolveSegments
 from SynthCTModule.Translation import _
-from SynthCTModule.VoxelGrid import arrayFromImage, fillImage, matrixFromArray, volumeGrid, worldMatrix
+from SynthCTModule.VoxelGrid import fillImage, matrixFromArray, worldMatrix
 
 _FEW = 8
 """So many segments are changed one by one."""
 
 
-def labelArray(node: Any) -> tuple[np.ndarray, np.ndarray]:
+def labelArray(node: Any, labelScheme: str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Label ids (X, Y, Z) uint8 and affine (voxel → RAS mm) of a segmentation or label map.
 
-    Segments without a known label are left out. Raises ValueError when there are no voxels.
+    Segments without a known label are left out. labelScheme: for label maps, see :func:`labelmapIds`, which also says
+    what is raised when it is not known what their numbers mean. Raises ValueError when there are no voxels.
     """
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
-        array, affine = arrayFromImage(node.GetImageData()), volumeGrid(node).affine
-    else:
-        composed, _segments = composeSegmentation(node)
-        array, affine = composed.array, composed.grid.affine if composed.grid else np.eye(4)
-    if array is None or not array.any():
+        return labelmapIds(node, labelScheme)
+    composed, _segments = composeSegmentation(node)
+    if composed.grid is None or not composed.array.any():
         raise ValueError(_("'{name}' has no labeled voxels; draw or load something first.").format(name=node.GetName()))
-    return array, affine
+    return composed.array, composed.grid.affine
 
 
 def applyLabelArray(segmentationNode: Any, before: np.ndarray, after: np.ndarray, affine: np.ndarray) -> None:

@@ -31,6 +31,14 @@ class ResolvedSegment:
     candidates: tuple[int, ...] = ()
 
 
+class UnknownSegments(RuntimeError):
+    """Segments with voxels whose label is not known for certain; ``segments`` are these."""
+
+    def __init__(self, segments: list[ResolvedSegment]) -> None:
+        self.segments = segments
+        super().__init__("\n".join(segment.problem for segment in segments))
+
+
 def resolveSegments(segmentationNode: Any) -> list[ResolvedSegment]:
     """The label of each segment, in the order of the segmentation. Never guesses: see SynthCTLib.segment_identity."""
     segmentation = segmentationNode.GetSegmentation()

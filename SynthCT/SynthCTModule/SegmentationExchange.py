@@ -16,9 +16,10 @@ import slicer
 
 from SynthCTModule.Composition import Composed, composeLayers
 from SynthCTModule.FileCheck import isComplete, nrrdHeader
-from SynthCTModule.LabelColors import isLabelColorTable, namesLabels, vocabulary
+from SynthCTModule.LabelColors import vocabulary
+from SynthCTModule.LabelmapNumbers import labelmapNumbers
 from SynthCTModule.SegmentationLayers import referenceGrid, segmentationLayers
-from SynthCTModule.SegmentLabels import ResolvedSegment, resolveColors, resolveSegments, setSegmentLabel
+from SynthCTModule.SegmentLabels import ResolvedSegment, UnknownSegments, resolveSegments, setSegmentLabel
 from SynthCTModule.Translation import _
 from SynthCTModule.VoxelGrid import Grid, arrayFromImage, fillImage, matrixFromArray, volumeGrid
 
@@ -38,14 +39,6 @@ class ExportReport:
     scheme: str | None
     findings: tuple[Any, ...] = ()
     segments: tuple[ResolvedSegment, ...] = ()
-
-
-class UnknownSegments(RuntimeError):
-    """Segments with voxels whose label is not known for certain; ``segments`` are these."""
-
-    def __init__(self, segments: list[ResolvedSegment]) -> None:
-        self.segments = segments
-        super().__init__("\n".join(segment.problem for segment in segments))
 
 
 def exportLabelmap(node: Any, path: Path | str, referenceVolume: Any = None) -> ExportReport:
@@ -196,32 +189,9 @@ def _loadSegmentation(path: Path, name: str, scene: Any) -> Any:
 
 
 def _exportVolume(node: Any, path: Path) -> ExportReport:
-    grid = volumeGrid(node)
-    array = np.asarray(arrayFromImage(node.GetImageData()))
-    present = [int(value) for value in np.unique(array) if value]
-    if not present:
-        raise ValueError(_("The label map '{name}' has no labels.").format(name=node.GetName()))
-    colors = _colorNode(node)
-    labels = resolveColors(colors, present) if namesLabels(colors) else []
-    array = _renumbered(array, labels) if labels else array
-    writeLabelmap(array, grid.affine, path)
-    scheme = "maisi" if labels or isLabelColorTable(colors) else None
-    return ExportReport(path, grid, _counts(array), scheme, segments=tuple(labels))
-
-
-def _colorNode(node: Any) -> Any:
-    display = node.GetDisplayNode()
-    return display.GetColorNode() if display else None
-
-
-def _renumbered(array: np.ndarray, labels: list[ResolvedSegment]) -> np.ndarray:
-    unknown = [label for label in labels if label.labelId is None]
-    if unknown:
-        raise UnknownSegments(unknown)
-    ids = np.zeros(array.shape, np.uint8, order="F")
-    for label in labels:
-        ids[array == int(label.segmentId)] = label.labelId or 0
-    return ids
+    numbers = labelmapNumbers(node)
+    writeLabelmap(numbers.array, numbers.grid.affine, path)
+    return ExportReport(path, numbers.grid, _counts(numbers.array), numbers.scheme, segments=numbers.labels)
 
 
 def _counts(array: np.ndarray) -> dict[int, int]:

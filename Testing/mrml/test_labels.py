@@ -7,9 +7,11 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is missing (extra module-test)")
 
+from SynthCTLib.errors import AmbiguousInputError, InputError
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.reading import read_segmentation
 from SynthCTLib.segment_identity import ID_TAG as ENGINE_TAG
+from SynthCTModule.LabelArray import labelArray
 from SynthCTModule.LabelColors import TABLE_NAME, labelColor, labelColorTable, terminologyEntry
 from SynthCTModule.SegmentationExchange import UnknownSegments, exportLabelmap, importLabelmap
 from SynthCTModule.SegmentLabels import ID_TAG, resolveSegments, segmentTag, setSegmentLabel
@@ -206,3 +208,25 @@ def test_numbers_without_names_are_left_for_the_engine_to_find_out(scene, tmp_pa
     assert node.GetDisplayNode().GetColorNode() is not None
     report = exportLabelmap(node, tmp_path / "a.nrrd")
     assert report.scheme is None and report.voxels == {5: 27}
+
+
+def test_ids_of_a_label_map_are_what_its_numbers_mean_not_its_numbers(scene):
+    node = labelmapNode(scene, box((2, 5), (2, 5), (2, 5)).astype(np.int16) * 5)
+    assert set(np.unique(labelArray(node, "totalsegmentator")[0])) == {0, LIVER}
+    assert set(np.unique(labelArray(node, "maisi")[0])) == {0, RIGHT_KIDNEY}
+    array, affine = labelArray(node, "maisi")
+    assert array.dtype == np.uint8 and np.allclose(affine, TURNED)
+
+
+def test_a_label_map_that_may_mean_two_things_is_refused(scene):
+    node = labelmapNode(scene, box((2, 5), (2, 5), (2, 5)).astype(np.int16) * 5)
+    with pytest.raises(AmbiguousInputError, match="'Labels' could be MAISI ids or TotalSegmentator"):
+        labelArray(node)
+    with pytest.raises(InputError, match="'Labels' holds the id 131"):
+        labelArray(labelmapNode(scene, box((2, 5), (2, 5), (2, 5)).astype(np.int16) * 131), "totalsegmentator")
+
+
+def test_the_color_table_of_a_label_map_counts_more_than_the_chosen_scheme(scene, blocks):
+    node = labelmapNode(scene, blocks)
+    node.GetDisplayNode().SetAndObserveColorNodeID(labelColorTable(scene).GetID())
+    assert np.array_equal(labelArray(node, "totalsegmentator")[0], blocks)

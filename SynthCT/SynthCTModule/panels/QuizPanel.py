@@ -72,7 +72,7 @@ class QuizPanel(Panel):
         with shownErrors():
             self._stop()
             self._mask = self._answerKey()
-            labels, affine = labelArray(self._mask)
+            labels, affine = labelArray(self._mask, self.node.labelScheme.value)
             self._quiz = _makeQuiz(
                 QuizKind(self.ui.quizComboBox.currentData),
                 labels,
