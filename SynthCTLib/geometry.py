@@ -86,10 +86,10 @@ def resample_image(volume: Volume, shape: Sequence[int], affine: np.ndarray, fil
     step = np.linalg.inv(volume.affine) @ affine
     result = np.empty(tuple(shape), dtype=volume.array.dtype)
     if _parallel(step, shape):
-        _interpolate(volume.array, step, result)
+        _interpolate(volume.array, step, result, fill)
     else:
         ndimage.affine_transform(volume.array, step[:3, :3], step[:3, 3], output=result, order=1, mode="nearest")
-    _fill_outside(result, volume.array.shape, step, fill)
+        _fill_outside(result, volume.array.shape, step, fill)
     return Volume(result, affine)
 
 
@@ -133,9 +133,11 @@ def _pick(array: np.ndarray, shape: Sequence[int], step: np.ndarray) -> np.ndarr
     return result
 
 
-def _interpolate(array: np.ndarray, step: np.ndarray, result: np.ndarray) -> None:
+def _interpolate(array: np.ndarray, step: np.ndarray, result: np.ndarray, fill: float) -> None:
     """Linear interpolation between grids with parallel axes, one axis after the other, into ``result``."""
     order, positions = memory_order(array), _positions(result.shape, step)
+    outside = [(p < -0.5) | (p > size - 0.5) for p, size in zip(positions, array.shape, strict=True)]
+    whole = result
     first, second, third = (positions[axis] for axis in order)
     array, result = array.transpose(order), result.transpose(order)
     first = np.clip(first, 0, len(array) - 1)
@@ -150,6 +152,8 @@ def _interpolate(array: np.ndarray, step: np.ndarray, result: np.ndarray) -> Non
                 plane += np.copysign(0.5, plane)  # halves away from zero, as SciPy rounds where axes are not parallel
             target[...] = plane
         result[part] = block
+    for axis, beyond in enumerate(outside):
+        whole[(slice(None),) * axis + (beyond,)] = fill
 
 
 def _positions(shape: Sequence[int], step: np.ndarray) -> list[np.ndarray]:
