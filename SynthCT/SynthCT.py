@@ -131,7 +131,7 @@ class SynthCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = self.makeLogic()
         self.panels = makePanels(self.ui, self.logic.workbench, lambda: self._parameterNode)
-        self.logic.workbench.anatomyEdited.connect(self._update)
+        self.logic.workbench.input.changed.connect(self._update)
         self.logic.workbench.readinessChanged.connect(self._update)
         self.logic.workbench.runStateChanged.connect(self._update)
         scene = slicer.mrmlScene
@@ -188,11 +188,13 @@ class SynthCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
             self._update()
             return
+        self.logic.workbench.input.observe(None)
         for panel in self.panels:
             panel.exit()
 
     def _update(self, *_arguments) -> None:
         if self._parameterNode:
+            self.logic.workbench.input.observe(self._parameterNode.inputNode)
             for panel in self.panels:
                 panel.update()
 

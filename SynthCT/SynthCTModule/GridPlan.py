@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from SynthCTModule.Cards import findCard
 from SynthCTModule.EnginePath import ensureEngineOnPath
-from SynthCTModule.LabelArray import labelArray
 from SynthCTModule.Parameters import RunParameters
 from SynthCTModule.Translation import _
 from SynthCTModule.VoxelGrid import Grid
 
+ReadLabels = Callable[[], "tuple[np.ndarray, np.ndarray]"]
+"""Gives what labelArray gives: label ids (X, Y, Z) uint8 and affine (voxel → RAS mm)."""
 
-def plan(node: Any, parameters: RunParameters) -> tuple[Grid | None, str]:
-    """The grid for a node, or for None the grid to draw on; or None and why there is none."""
+
+def plan(labels: ReadLabels | None, parameters: RunParameters) -> tuple[Grid | None, str]:
+    """The grid for an anatomy, or for None the grid to draw on; or None and why there is none."""
     ensureEngineOnPath()
     from SynthCTLib.errors import SynthCTError
 
     try:
-        return (emptyGrid(parameters) if node is None else plannedGrid(node, parameters)), ""
+        return (emptyGrid(parameters) if labels is None else plannedGrid(*labels(), parameters)), ""
     except (SynthCTError, RuntimeError, ValueError) as error:
         return None, str(error)
 
 
-def plannedGrid(node: Any, parameters: RunParameters) -> Grid:
-    """The model's grid for a segmentation or label map node, before a missing body envelope is known.
+def plannedGrid(labels: np.ndarray, affine: np.ndarray, parameters: RunParameters) -> Grid:
+    """The model's grid for label ids (X, Y, Z; affine voxel → RAS mm), before a missing body envelope is known.
 
-    Raises ValueError when there is no such model, or no voxel; InputError for sizes that the model does not allow.
+    Raises ValueError when there is no such model; InputError without a label and for sizes that the model does not
+    allow.
     """
     ensureEngineOnPath()
     from SynthCTLib.grid import plan_grid
@@ -38,7 +41,6 @@ def plannedGrid(node: Any, parameters: RunParameters) -> Grid:
     card = findCard(parameters.model, parameters.modelsFolder)
     if card is None:
         raise ValueError(_("There is no model '{model}'; choose one in the list.").format(model=parameters.model))
-    labels, affine = labelArray(node)
     wanted = parse_region(parameters.region) if parameters.region else region_from_labels(presentLabels(labels))
     plan = plan_grid(Volume(labels, affine), card, wanted or Region(1, 2), parameters.size, parameters.spacing)
     return Grid(plan.shape, plan.affine)

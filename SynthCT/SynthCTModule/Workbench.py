@@ -6,7 +6,6 @@ It wires the pieces together and holds no knowledge of its own.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,9 @@ from SynthCTModule.EngineCommand import EngineCommand
 from SynthCTModule.Estimates import Device, Estimate, Estimates
 from SynthCTModule.GridPlan import plan
 from SynthCTModule.ImportRun import importRun
+from SynthCTModule.InputObserver import InputObserver
 from SynthCTModule.Installer import Installer
+from SynthCTModule.LabelArray import labelArray
 from SynthCTModule.Models import Models
 from SynthCTModule.Parameters import RunParameters
 from SynthCTModule.ResultNodes import ResultNodes
@@ -40,7 +41,8 @@ class Workbench:
     """
     Signals of runs: runStateChanged(RunState), runProgressChanged(Progress), runLogChanged(line),
     runFinished(RunOutcome), resultsImported([ResultNodes]), inputProblems(node, [Problem]). For the panels to tell each
-    other: anatomyWillChange(), anatomyEdited(), segmentChosen(id). readinessChanged(): setup or models have changed.
+    other: anatomyWillChange(), segmentChosen(id). readinessChanged(): setup or models have changed.
+    ``input`` follows the chosen anatomy.
 
     makeProcess: makes a process for the engine. settings: where estimates are kept (Slicer: ``qt.QSettings()``).
     installer: installs what is missing.
@@ -50,8 +52,9 @@ class Workbench:
         self.runStateChanged, self.runProgressChanged = Signal(), Signal()
         self.runLogChanged, self.runFinished = Signal(), Signal()
         self.resultsImported, self.inputProblems = Signal(), Signal()
-        self.anatomyWillChange, self.anatomyEdited, self.segmentChosen = Signal(), Signal(), Signal()
+        self.anatomyWillChange, self.segmentChosen = Signal(), Signal()
         self.readinessChanged = Signal()
+        self.input = InputObserver()
         self._makeProcess = makeProcess
         self.estimates = Estimates(settings)
         self.setup = Setup(EngineCommand(makeProcess()), installer)
@@ -61,6 +64,7 @@ class Workbench:
         self._setupReasons = self.setup.ready()[1]
         self._settings: dict[str, Any] = {}
         self._planned: tuple[Any, Grid | None, str] | None = None
+        self._labels: tuple[Any, Any] | None = None
         self._inputNode: Any = None
         self._problems: list[Problem] = []
         self._outputVolumeNode: Any = None
@@ -83,7 +87,7 @@ class Workbench:
         def writeMask(path: Path) -> str | None:
             return self._exported(node, path).scheme or labelScheme or None
 
-        grid, _problem = self.plan(node, parameters)
+        grid, _problem = self.plan(node, parameters, labelScheme)
         expected = self._estimate(parameters, grid) if grid is not None else None
         return self.run.start(parameters, writeMask, expected.stages if expected else None)
 
@@ -114,24 +118,27 @@ class Workbench:
         source = _("from your own runs") if estimate.learned else _("before the first run only roughly known")
         return f"{estimate.text()} ({source})"
 
-    def plan(self, node: Any, parameters: RunParameters) -> tuple[Grid | None, str]:
+    def plan(self, node: Any, parameters: RunParameters, labelScheme: str | None = None) -> tuple[Grid | None, str]:
         """The grid of a run, or why there is none; planned again only when something that it depends on has changed.
 
         Without a node the model's grid for an anatomy that is still to be drawn.
         """
-        wanted = (_contentOf(node), parameters.model, parameters.region, parameters.size, parameters.spacing)
+        content = self._contentOf(node, labelScheme)
+        wanted = (content, parameters.model, parameters.region, parameters.size, parameters.spacing)
         if self._planned is None or self._planned[0] != wanted:
-            self._planned = (wanted, *plan(node, parameters))
+            labels = None if node is None else lambda: self._labelsOf(node, labelScheme, content)
+            self._planned = (wanted, *plan(labels, parameters))
         return self._planned[1:]
 
-    def labelmapProblems(self, node: Any) -> list[Problem]:
-        """What keeps a label map volume from being used."""
+    def labelmapProblems(self, node: Any, labelScheme: str | None) -> list[Problem]:
+        """What keeps a label map volume from being used: above all, that it is not known what its numbers mean."""
+        from SynthCTLib.errors import SynthCTError
+
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                report = exportLabelmap(node, Path(folder) / "labels.nrrd")
-        except (RuntimeError, ValueError) as error:
+            labelArray(node, labelScheme)
+        except (SynthCTError, RuntimeError, ValueError) as error:
             return _problemsOf(error)
-        return [Problem.fromFinding(finding) for finding in report.findings]
+        return []
 
     def fix(self, problem: Problem, node: Any, labelId: int | None, model: str, onFixed: OnPrepared) -> None:
         """Put a problem of the check right; what needs the engine takes seconds, then ``onFixed`` is called."""
@@ -140,6 +147,19 @@ class Workbench:
             prepareMask(self._preparation, node, model, problem.fix == RESAMPLE, onFixed)
         else:
             onFixed(applyFix(problem, node, labelId), "")
+
+    def _contentOf(self, node: Any, labelScheme: str | None) -> Any:
+        """What stays equal for as long as a node does; for one that is not followed, never."""
+        return (labelScheme, self.input.version) if node is None or node is self.input.node else object()
+
+    def _labelsOf(self, node: Any, labelScheme: str | None, content: Any) -> Any:
+        """The labels of a node, composed once for all grids that are planned for it."""
+        if node is not self.input.node:
+            return labelArray(node, labelScheme)
+        if self._labels is None or self._labels[0] != content:
+            self._labels = None  # so that two arrays are not held at once
+            self._labels = (content, labelArray(node, labelScheme))
+        return self._labels[1]
 
     def _estimate(self, parameters: RunParameters, grid: Grid) -> Estimate | None:
         card = findCard(parameters.model, parameters.modelsFolder)
@@ -195,14 +215,6 @@ class Workbench:
 def _segmentation(node: Any) -> Any:
     """The node where problems can name its segments, None for label maps."""
     return node if node.IsA("vtkMRMLSegmentationNode") else None
-
-
-def _contentOf(node: Any) -> Any:
-    """What tells whether a node has changed."""
-    if node is None:
-        return None
-    data = node.GetSegmentation() if node.IsA("vtkMRMLSegmentationNode") else node.GetImageData()
-    return node.GetID(), data.GetMTime() if data else 0
 
 
 def _problemsOf(error: Exception) -> list[Problem]:

@@ -40,7 +40,7 @@ class AnatomyPanel(Panel):
         ui.templateButton.connect("clicked(bool)", self._onTemplate)
         ui.checkButton.connect("clicked(bool)", self.check)
         ui.openCaseButton.connect("clicked(bool)", self._onOpenCase)
-        self.logic.anatomyEdited.connect(lambda: self._show([], ""))
+        self.logic.input.changed.connect(lambda: self._show([], ""))
         self.logic.inputProblems.connect(self._onRunProblems)
         self._onCaseChosen()
 
@@ -59,11 +59,12 @@ class AnatomyPanel(Panel):
             self._load(sampleCase())
 
     def check(self, _checked: bool = False) -> None:
-        """List all problems of the chosen anatomy."""
+        """List all problems of the chosen anatomy, until it is changed again."""
+        self.logic.input.settle()
         node = self.node.inputNode
         with shownErrors():
             if node.IsA("vtkMRMLLabelMapVolumeNode"):
-                self._show(self.logic.labelmapProblems(node))
+                self._show(self.logic.labelmapProblems(node, self.node.labelScheme.value))
             else:
                 self._show(checkSegmentation(node))
 

@@ -43,6 +43,7 @@ class LabelPicker(Panel):
         with shownErrors():
             present = {segment.labelId: segment.segmentId for segment in resolveSegments(node)}
             segmentId = present.get(labelId) or addLabelSegment(node, labelId)
+            self.logic.input.settle()
             self.logic.segmentChosen.emit(segmentId)
 
     def _fill(self) -> None:

@@ -36,7 +36,7 @@ class RegionPanel(Panel):
         for name in _SIZES:
             choose(getattr(self.ui, f"{name}ComboBox"), getattr(self.node, name))
         parameters = readParameters(self.node, self.logic.modelsFolder())
-        grid, problem = self.logic.plan(self.node.inputNode, parameters)
+        grid, problem = self.logic.plan(self.node.inputNode, parameters, self.node.labelScheme.value)
         self.ui.fieldOfViewLabel.text = problem or gridInWords(grid)
         self._showBox(grid)
         self.ui.estimateLabel.text = self.logic.estimateText(parameters, grid) if grid else "–"

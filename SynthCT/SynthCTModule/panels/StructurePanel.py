@@ -80,4 +80,4 @@ class StructurePanel(Panel):
             self.logic.anatomyWillChange.emit()
             self.ui.editResultLabel.text = action()
             self.ui.editResultLabel.visible = True
-            self.logic.anatomyEdited.emit()
+            self.logic.input.settle()

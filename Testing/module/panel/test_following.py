@@ -1,0 +1,87 @@
+"""The panels follow the chosen anatomy, whoever changes it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def pause(application: Any) -> Any:
+    """Waits until the panels have looked at an edited anatomy again."""
+
+    def wait() -> None:
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            application.processEvents()
+            time.sleep(0.02)
+
+    return wait
+
+
+def paint(node: Any, segment_id: str, voxels: tuple[slice, slice, slice]) -> None:
+    """Draw a segment as the editor's effects do: in its label map, without a word to the module."""
+    import slicer
+
+    from SynthCTModule.SegmentationLayers import referenceGrid
+    from SynthCTModule.VoxelGrid import fillImage, matrixFromArray
+
+    grid = referenceGrid(node)
+    array = np.zeros(grid.shape, np.uint8, order="F")
+    array[voxels] = 1
+    image = slicer.vtkOrientedImageData()
+    fillImage(image, array)
+    image.SetImageToWorldMatrix(matrixFromArray(grid.affine))
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    assert logic.SetBinaryLabelmapToSegment(image, node, segment_id, logic.MODE_REPLACE)
+
+
+def test_a_drawn_structure_gives_a_plan_and_an_estimate(ui: Any, node: Any, pause: Any) -> None:
+    ui.templateButton.click()
+    assert ui.estimateLabel.text == "–"
+    ui.labelSearchLineEdit.text = "liver"
+    ui.addLabelButton.click()
+    paint(node.inputNode, ui.segmentEditorWidget.currentSegmentID(), np.s_[30:60, 30:60, 30:60])
+    pause()
+    assert "mm in all" in ui.fieldOfViewLabel.text
+    assert "GB" in ui.estimateLabel.text
+
+
+def test_an_added_structure_can_be_changed_at_once(chest: Any, ui: Any) -> None:
+    assert ui.structureComboBox.findText("Pancreatic tumor") < 0
+    ui.labelSearchLineEdit.text = "pancreatic tumor"
+    ui.addLabelButton.click()
+    assert ui.structureComboBox.findText("Pancreatic tumor") >= 0
+
+
+def test_what_another_module_removes_and_renames_is_followed(chest: Any, ui: Any, pause: Any) -> None:
+    chest.GetSegmentation().RemoveSegment("liver")
+    chest.GetSegmentation().GetSegment("spleen").SetName("My spleen")
+    pause()
+    assert ui.structureComboBox.findText("Liver") < 0
+    assert ui.structureComboBox.findText("My spleen") >= 0
+
+
+def test_a_check_is_forgotten_when_the_anatomy_has_changed(chest: Any, ui: Any, pause: Any) -> None:
+    ui.checkButton.click()
+    pause()
+    assert ui.checkSummaryLabel.text.startswith("Ready for a run")
+    chest.GetSegmentation().RemoveSegment("liver")
+    pause()
+    assert ui.checkSummaryLabel.text == ""
+    assert ui.problemTable.rowCount == 0
+
+
+def test_labels_are_composed_once_for_all_grids(chest: Any, ui: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import SynthCTModule.Workbench as workbench
+
+    composed: list[Any] = []
+    monkeypatch.setattr(workbench, "labelArray", lambda *_arguments: composed.append(1))
+    ui.customGridCheckBox.checked = True
+    before = ui.fieldOfViewLabel.text
+    ui.sizeZComboBox.setCurrentIndex(ui.sizeZComboBox.findData(48))
+    assert ui.fieldOfViewLabel.text != before
+    assert composed == []
