@@ -17,6 +17,9 @@ from SynthCTLib.measures import UNITS, measure
 from SynthCTLib.quiz_questions import Question
 from SynthCTLib.slabs import count_ids
 
+NO_LABEL = "a place without a label"
+"""``Answer.given`` where no structure was hit."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -100,7 +103,7 @@ class Quiz:
         inside = hit == question.label or (hit != BACKGROUND and _host(hit) == question.label)
         distance = 0.0 if inside else self._distance(point_ras, question.label)
         correct = distance <= question.tolerance
-        given = _name(hit) if hit != BACKGROUND else "a place without a label"
+        given = _name(hit) if hit != BACKGROUND else NO_LABEL
         if correct:
             return self._keep(question, True, _name(question.label), _name(question.label), distance_mm=distance)
         return self._keep(question, False, given, _name(question.label), distance_mm=distance)

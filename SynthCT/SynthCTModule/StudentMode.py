@@ -1,4 +1,4 @@
-"""Student mode: names and colored overlays are hidden, and come back as they were."""
+"""Student mode: what names a structure or an illness is hidden, and comes back as it was."""
 
 from __future__ import annotations
 
@@ -6,23 +6,74 @@ from typing import Any
 
 import slicer
 
-HIDDEN_ATTRIBUTE = "SynthCT.HiddenForStudents"
-"""On a segmentation: it was visible before. Kept in the scene, so that a saved quiz can be opened by the teacher."""
+from SynthCTModule.Overlays import hideOverlays, showOverlays
+
+_STUDENT = "student"
+_HIDDEN = (
+    "anatomyCollapsibleButton",
+    "caption64",
+    "resultSelector",
+    "caption71",
+    "compareSelector",
+    "compareButton",
+    "logGroupBox",
+)
+"""Widgets with names: case, its texts, structures and editor; results by name; the log with what checks have found."""
 
 
-def setStudentMode(on: bool, scene: Any = None) -> None:
-    """Hide all segmentations, or show again those that were hidden here; the data probe goes with them."""
-    scene = scene or slicer.mrmlScene
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode")
-        display = node.GetDisplayNode()
-        if display is None:
-            continue
-        if on and display.GetVisibility():
-            node.SetAttribute(HIDDEN_ATTRIBUTE, "1")
-            display.SetVisibility(False)
-        elif not on and node.GetAttribute(HIDDEN_ATTRIBUTE):
-            node.RemoveAttribute(HIDDEN_ATTRIBUTE)
-            display.SetVisibility(True)
-    if slicer.util.mainWindow() is not None:
-        slicer.util.setDataProbeVisible(not on)
+class StudentMode:
+    """ui: the widgets of the panel by name."""
+
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
+        self.isOn = False
+        self._probeWasVisible = self._annotationsWereOn = False
+
+    def switch(self, on: bool) -> None:
+        """Hide all overlays, names in the views and in the panel, or show again what was hidden here."""
+        if on != self.isOn:
+            self.isOn = on
+            for name in _HIDDEN:
+                getattr(self._ui, name).visible = not on
+            self._switchViews(on)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Hide overlays that have come since."""
+        (hideOverlays if self.isOn else showOverlays)(_STUDENT)
+
+    def _switchViews(self, on: bool) -> None:
+        probe, annotations = _dataProbe(), _cornerAnnotations()
+        if on:
+            self._probeWasVisible = probe is not None and probe.visible
+            self._annotationsWereOn = annotations is not None and bool(annotations.sliceViewAnnotationsEnabled)
+        if probe is not None and self._probeWasVisible:
+            probe.visible = not on
+        if annotations is None or not self._annotationsWereOn:
+            return
+        annotations.sliceViewAnnotationsEnabled = int(not on)
+        if on:
+            _clearCorners()
+        else:
+            annotations.updateSliceViewFromGUI()
+
+
+def _dataProbe() -> Any:
+    window = slicer.util.mainWindow()
+    return slicer.util.findChild(window, "DataProbeCollapsibleWidget") if window is not None else None
+
+
+def _cornerAnnotations() -> Any:
+    """What writes the names of volumes into the corners of the slice views; None where Slicer has no window."""
+    instance = getattr(slicer.modules, "DataProbeInstance", None)
+    widget = getattr(instance, "infoWidget", None)
+    return getattr(widget, "sliceAnnotations", None)
+
+
+def _clearCorners() -> None:
+    """Once they are off, Slicer leaves the last text where it is."""
+    manager = slicer.app.layoutManager()
+    for name in manager.sliceViewNames():
+        view = manager.sliceWidget(name).sliceView()
+        view.cornerAnnotation().ClearAllTexts()
+        view.scheduleRender()

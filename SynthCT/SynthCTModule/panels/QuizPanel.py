@@ -14,7 +14,9 @@ from SynthCTModule.LabelArray import labelArray
 from SynthCTModule.LabelColors import vocabulary
 from SynthCTModule.panels.Panel import Panel, setEnabled, shownErrors
 from SynthCTModule.QuizMarks import PointPicker, Ruler, StructureMark
+from SynthCTModule.QuizTexts import questionText, verdictText
 from SynthCTModule.ResultNodes import MASK_ROLE, jumpTo
+from SynthCTModule.SegmentationExchange import importLabelmap
 from SynthCTModule.SegmentLabels import resolveSegments
 from SynthCTModule.Translation import _
 
@@ -36,6 +38,8 @@ class QuizPanel(Panel):
         ui = self.ui
         self._quiz: Any = None
         self._mask: Any = None
+        self._ownMask = False
+        self._isAnswered = False
         self._choices: list[Any] = []
         self._picker, self._ruler, self._mark = PointPicker(self._onPoint), Ruler(self._onLength), StructureMark()
         titles = {
@@ -71,8 +75,8 @@ class QuizPanel(Panel):
     def _onStart(self, _checked: bool = False) -> None:
         with shownErrors():
             self._stop()
-            self._mask = self._answerKey()
-            labels, affine = labelArray(self._mask, self.node.labelScheme.value)
+            key = self._answerKey()
+            labels, affine = labelArray(key, self.node.labelScheme.value)
             self._quiz = _makeQuiz(
                 QuizKind(self.ui.quizComboBox.currentData),
                 labels,
@@ -81,13 +85,24 @@ class QuizPanel(Panel):
                 self.node.seed,
                 caseOf(self.node.inputNode),
             )
+            self._useMask(key, labels, affine)
             self.ui.quizWidget.visible = True
             self._ask()
+
+    def _useMask(self, key: Any, labels: Any, affine: Any) -> None:
+        """Take the segments of the answer key as marks; for a label map, which has none, make them for the quiz."""
+        self._ownMask = not key.IsA("vtkMRMLSegmentationNode")
+        self._mask = key
+        if self._ownMask:
+            self._mask = importLabelmap(labels, affine, key.GetName())
+            self._mask.SetHideFromEditors(True)
+            self._mask.GetDisplayNode().SetVisibility(False)
 
     def _ask(self) -> None:
         """Show the current question, or the score at the end."""
         self._clearMarks()
         ui, question = self.ui, self._quiz.current
+        self._isAnswered = False
         ui.quizFeedbackLabel.text = ""
         ui.quizFeedbackLabel.visible = False
         ui.quizAnswerButton.visible = ui.quizAnswerSpinBox.visible = ui.quizRulerButton.visible = False
@@ -101,9 +116,10 @@ class QuizPanel(Panel):
                 missed=_("Look again at: {names}.").format(names=missed) if missed else _("Nothing was missed.")
             )
             return
-        ui.quizQuestionLabel.text = self._quiz.text(question)
+        ui.quizQuestionLabel.text = questionText(question)
         ui.quizQuestionLabel.toolTip = question.hint
         if question.kind == "find":
+            self._mark.hideAll()
             self._picker.start("?")
         elif question.kind == "name":
             self._markStructure(question.label)
@@ -116,7 +132,7 @@ class QuizPanel(Panel):
             ui.quizRulerButton.visible = UNITS[question.what] == "mm"
 
     def _markStructure(self, label: int) -> None:
-        segments = {segment.labelId: segment.segmentId for segment in _segments(self._mask)}
+        segments = {segment.labelId: segment.segmentId for segment in resolveSegments(self._mask)}
         if label in segments:
             self._mark.show(self._mask, segments[label])
         jumpTo(self._quiz.place(label))
@@ -151,9 +167,10 @@ class QuizPanel(Panel):
         """Show whether it was right, and where the structure is; *Next* goes on."""
         self._clearMarks()
         self._showChoices(())
+        self._isAnswered = True
         ui = self.ui
         ui.quizAnswerButton.visible = ui.quizAnswerSpinBox.visible = ui.quizRulerButton.visible = False
-        ui.quizFeedbackLabel.text = answer.sentence
+        ui.quizFeedbackLabel.text = verdictText(answer)
         ui.quizFeedbackLabel.visible = True
         ui.quizFeedbackLabel.styleSheet = f"QLabel {{ color: {'#2e7d32' if answer.correct else '#b00020'}; }}"
         ui.quizNextButton.text = _("Next")
@@ -161,10 +178,10 @@ class QuizPanel(Panel):
         self._showScore()
 
     def _onNext(self, _checked: bool = False) -> None:
-        if self.ui.quizFeedbackLabel.text == "":
-            self._answered(self._quiz.skip())
-        else:
+        if self._isAnswered:
             self._ask()
+        else:
+            self._answered(self._quiz.skip())
 
     def _showScore(self) -> None:
         right, asked = self._quiz.score
@@ -187,11 +204,10 @@ class QuizPanel(Panel):
 
     def _stop(self) -> None:
         self._clearMarks()
+        if self._ownMask and self._mask.GetScene() is not None:
+            slicer.mrmlScene.RemoveNode(self._mask)
         self._quiz = self._mask = None
-
-
-def _segments(node: Any) -> list:
-    return resolveSegments(node) if node.IsA("vtkMRMLSegmentationNode") else []
+        self._ownMask = False
 
 
 def _makeQuiz(kind: QuizKind, labels: Any, affine: Any, count: int, seed: int, case: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,20 @@ from SynthCTModule.Cases import saveCaseFile
 from SynthCTModule.Pairs import withoutLesions
 from SynthCTModule.panels.Panel import Panel, setEnabled, shownErrors
 from SynthCTModule.PanelSettings import caseSettings, readParameters
-from SynthCTModule.ResultNodes import ResultNodes
-from SynthCTModule.StudentMode import setStudentMode
+from SynthCTModule.Parameters import RunParameters
+from SynthCTModule.ResultNodes import ResultNodes, storedSeed
+from SynthCTModule.StudentMode import StudentMode
 from SynthCTModule.Translation import _
 from SynthCTModule.Views import showSideBySide
+
+
+@dataclass
+class Pair:
+    """A pair that is being made: ``healthy`` anatomy, ``parameters`` of both runs, ``volumes`` so far."""
+
+    healthy: Any
+    parameters: RunParameters
+    volumes: list[Any] = field(default_factory=list)
 
 
 class TeachingPanel(Panel):
@@ -23,9 +34,9 @@ class TeachingPanel(Panel):
 
     def setup(self) -> None:
         ui = self.ui
-        self._studentMode = False
+        self._studentMode = StudentMode(ui)
         self._pairTip, self._saveTip = ui.pairButton.toolTip, ui.saveCaseButton.toolTip
-        self._pair: list[Any] = []
+        self._pair: Pair | None = None
         ui.pairButton.connect("clicked(bool)", self._onPair)
         ui.saveCaseButton.connect("clicked(bool)", self._onSaveCase)
         self.logic.resultsImported.connect(self._onImported)
@@ -44,45 +55,64 @@ class TeachingPanel(Panel):
         busy = _("A run is going on.") if self.logic.run.busy else ""
         missing = " ".join(self.logic.missing(self.node.modelId))
         setEnabled(self.ui.pairButton, reason or busy or missing, self._pairTip)
-        if self.node.studentMode != self._studentMode:
-            self._studentMode = self.node.studentMode
-            setStudentMode(self._studentMode)
+        if self.node.studentMode != self._studentMode.isOn:
+            self._studentMode.switch(self.node.studentMode)
 
     def exit(self) -> None:
+        """Nothing stays hidden for students when their scene is gone."""
         if self.node is None:
-            self._pair, self._studentMode = [], False
+            self._pair = None
+            self._studentMode.switch(False)
 
     def _onPair(self, _checked: bool = False) -> None:
         """Make the CT with the lesions first, then, with the same seed, the one without."""
         with shownErrors():
-            healthy = withoutLesions(self.node.inputNode)
-            self._pair = [healthy]
             parameters = readParameters(self.node, self.logic.modelsFolder())
-            self.logic.generate(self.node.inputNode, parameters, self.node.labelScheme.value)
+            # Retries would give the two CTs seeds of their own.
+            parameters = replace(parameters, count=1, retries=0)
+            self._pair = Pair(withoutLesions(self.node.inputNode), parameters)
+            self._generate(self.node.inputNode)
+
+    def _generate(self, node: Any) -> None:
+        assert self._pair is not None
+        try:
+            self.logic.generate(node, self._pair.parameters, self.node.labelScheme.value)
+        except RuntimeError:
+            self._dropPair()
+            raise
 
     def _onImported(self, results: list[ResultNodes]) -> None:
-        if self._pair:
-            self._pair.append(results[-1].ct)
-        if self._studentMode:
-            setStudentMode(True)
+        if self._studentMode.isOn:
+            for result in results:
+                _nameNeutrally(result)
+            self._studentMode.refresh()
+        if self._pair is not None:
+            ct = results[-1].ct
+            self._pair.volumes.append(ct)
+            self._pair.parameters = replace(self._pair.parameters, seed=storedSeed(ct))
 
     def _onFinished(self, outcome: Any) -> None:
-        if not self._pair or self.node is None:
+        if self._pair is None or self.node is None:
             return
-        if outcome.results == () or len(self._pair) == 3:
-            pair, self._pair = self._pair, []
-            if len(pair) == 3:
-                showSideBySide(pair[1], pair[2])
-            return
-        # The run tells that it has ended before it can start again.
-        qt.QTimer.singleShot(0, self._continuePair)
+        if not outcome.imported:
+            self._dropPair()
+        elif len(self._pair.volumes) == 2:
+            pair, self._pair = self._pair, None
+            showSideBySide(*pair.volumes)
+        else:
+            # The run tells that it has ended before it can start again.
+            qt.QTimer.singleShot(0, self._continuePair)
 
     def _continuePair(self) -> None:
-        if not self._pair or self.node is None:
-            return
-        with shownErrors():
-            parameters = readParameters(self.node, self.logic.modelsFolder())
-            self.logic.generate(self._pair[0], parameters, self.node.labelScheme.value)
+        if self._pair is not None and self.node is not None:
+            with shownErrors():
+                self._generate(self._pair.healthy)
+
+    def _dropPair(self) -> None:
+        """The pair has failed or was cancelled: the anatomy that was made for it goes."""
+        pair, self._pair = self._pair, None
+        if pair is not None and pair.healthy.GetScene() is not None:
+            slicer.mrmlScene.RemoveNode(pair.healthy)
 
     def _onSaveCase(self, _checked: bool = False) -> None:
         name = f"{self.node.inputNode.GetName()}.synthct-case"
@@ -92,3 +122,10 @@ class TeachingPanel(Panel):
         if path:
             with shownErrors():
                 saveCaseFile(self.node.inputNode, Path(path), caseSettings(self.node))
+
+
+def _nameNeutrally(result: ResultNodes) -> None:
+    """A case's title may be the answer."""
+    scene = slicer.mrmlScene
+    result.ct.SetName(scene.GenerateUniqueName(_("CT")))
+    result.mask.SetName(scene.GenerateUniqueName(_("Mask")))

@@ -48,6 +48,15 @@ def click_in_the_views(point: tuple[float, float, float]) -> None:
     scene = slicer.mrmlScene
     last = scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") - 1
     scene.GetNthNodeByClass(last, "vtkMRMLMarkupsFiducialNode").AddControlPointWorld(*point)
+    slicer.app.processEvents()
+
+
+def is_placing() -> bool:
+    """Whether a click into the views would place a point."""
+    import slicer
+
+    interaction = slicer.app.applicationLogic().GetInteractionNode()
+    return interaction.GetCurrentInteractionMode() == interaction.Place
 
 
 def test_student_mode_hides_overlay_and_organ_names_and_brings_them_back(
@@ -86,6 +95,140 @@ def test_find_it_is_answered_with_a_click_and_the_mask_is_the_key(chest: Any, ui
     click_in_the_views((1000.0, 1000.0, 1000.0))
     assert "Not quite: " in ui.quizFeedbackLabel.text
     assert ui.quizScoreLabel.text.startswith("1 right of 2")
+
+
+def test_the_point_that_answers_is_removed_only_after_slicer_has_placed_it(chest: Any, ui: Any) -> None:
+    import slicer
+
+    start_quiz(ui, "find")
+    point = slicer.mrmlScene.GetNthNodeByClass(0, "vtkMRMLMarkupsFiducialNode")
+    point.AddControlPointWorld(0, 0, 0)
+    assert point.GetScene() is slicer.mrmlScene
+    assert ui.quizFeedbackLabel.text == ""
+    slicer.app.processEvents()
+    assert point.GetScene() is None
+    assert ui.quizFeedbackLabel.text.startswith(("Right", "Not quite"))
+
+
+def test_skipping_or_leaving_gives_the_mouse_back_to_the_views(chest: Any, ui: Any, widget: Any) -> None:
+    import slicer
+
+    start_quiz(ui, "find")
+    assert is_placing()
+    ui.quizNextButton.click()
+    assert not is_placing()
+    ui.quizNextButton.click()
+    assert is_placing()
+    widget.exit()
+    assert not is_placing()
+    start_quiz(ui, "measure")
+    ui.quizRulerButton.click()
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    assert selection.GetActivePlaceNodeClassName() == "vtkMRMLMarkupsLineNode"
+    widget.exit()
+    assert not is_placing()
+    assert selection.GetActivePlaceNodeID() is None
+    for name in ("vtkMRMLMarkupsNode", "vtkMRMLMarkupsDisplayNode"):
+        assert slicer.mrmlScene.GetNumberOfNodesByClass(name) == 0
+
+
+@pytest.mark.parametrize("kind", ["find", "name"])
+def test_no_other_overlay_gives_the_answer_away(
+    kind: str, chest: Any, ui: Any, widget: Any, family: FakeFamily
+) -> None:
+    import slicer
+
+    from SynthCTModule.ResultNodes import results
+
+    ui.generateButton.click()
+    family.finish()
+    view = slicer.mrmlScene.GetNthNodeByClass(0, "vtkMRMLSliceCompositeNode")
+    view.SetLabelOpacity(0.4)
+    mask = results()[0].mask
+    hidden = mask.GetSegmentation().GetNthSegmentID(2)
+    mask.GetDisplayNode().SetSegmentVisibility(hidden, False)
+    start_quiz(ui, kind)
+    assert not chest.GetDisplayNode().GetVisibility()
+    assert mask.GetDisplayNode().GetVisibility() == (kind == "name")
+    assert view.GetLabelOpacity() == 0
+    widget.exit()
+    assert chest.GetDisplayNode().GetVisibility() and mask.GetDisplayNode().GetVisibility()
+    assert view.GetLabelOpacity() == 0.4
+    segments = mask.GetSegmentation().GetSegmentIDs()
+    assert [one for one in segments if not mask.GetDisplayNode().GetSegmentVisibility(one)] == [hidden]
+
+
+def test_student_mode_switched_during_a_quiz_leaves_the_overlay_as_it_says(chest: Any, ui: Any, widget: Any) -> None:
+    start_quiz(ui, "find")
+    ui.studentModeCheckBox.checked = True
+    widget.exit()
+    assert not chest.GetDisplayNode().GetVisibility()
+    start_quiz(ui, "find")
+    ui.studentModeCheckBox.checked = False
+    assert not chest.GetDisplayNode().GetVisibility()
+    widget.exit()
+    assert chest.GetDisplayNode().GetVisibility()
+
+
+def label_map(chest: Any, node: Any, numbers: dict[int, int]) -> Any:
+    """The sample case as label map volume with other numbers, chosen as anatomy."""
+    import numpy as np
+    import slicer
+
+    from SynthCTModule.LabelArray import labelArray
+    from SynthCTModule.VoxelGrid import fillImage, matrixFromArray
+
+    labels, affine = labelArray(chest)
+    image = slicer.vtkOrientedImageData()
+    fillImage(image, np.array([numbers.get(i, 0) for i in range(256)], np.uint8)[labels])
+    node.inputNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Numbers")
+    slicer.vtkSlicerSegmentationsModuleLogic.CopyOrientedImageDataToVolumeNode(image, node.inputNode)
+    node.inputNode.SetIJKToRASMatrix(matrixFromArray(affine))
+    return node.inputNode
+
+
+def test_the_key_of_a_label_map_is_what_its_numbers_mean(chest: Any, ui: Any, node: Any, widget: Any) -> None:
+    import slicer
+
+    from SynthCTLib.labels import load_vocabulary
+    from SynthCTModule.panels.QuizPanel import QuizPanel
+    from SynthCTModule.SelfTest import labelVoxels
+
+    known = load_vocabulary().labels
+    numbers = {label.id: label.totalsegmentator_id for label in known if label.totalsegmentator_id is not None}
+    label_map(chest, node, numbers)
+    segmentations = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    start_quiz(ui, "name", 50)
+    quiz = next(panel for panel in widget.panels if isinstance(panel, QuizPanel))._quiz
+    assert {asked.label for asked in quiz.questions} <= set(labelVoxels(chest))
+    marked = slicer.mrmlScene.GetNthNodeByClass(segmentations, "vtkMRMLSegmentationNode")
+    assert marked.GetDisplayNode().GetVisibility()
+    widget.exit()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == segmentations
+
+
+def test_a_label_map_that_may_mean_two_things_is_no_key(
+    chest: Any, ui: Any, node: Any, shown_errors: list[str]
+) -> None:
+    label_map(chest, node, {1: 5})
+    start_quiz(ui, "find")
+    assert len(shown_errors) == 1 and "could be MAISI ids or TotalSegmentator" in shown_errors[0]
+    assert not ui.quizWidget.visible
+
+
+def test_the_volume_of_a_liver_can_be_typed(ui: Any) -> None:
+    ui.quizAnswerSpinBox.value = 1263
+    assert ui.quizAnswerSpinBox.value == 1263
+
+
+def test_questions_and_verdicts_can_be_translated(chest: Any, ui: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from SynthCTModule import QuizTexts
+
+    monkeypatch.setattr(QuizTexts, "_", lambda text: f"ü {text}")
+    start_quiz(ui, "find")
+    assert ui.quizQuestionLabel.text.startswith("ü Click the structure: ")
+    click_in_the_views((1000.0, 1000.0, 1000.0))
+    assert ui.quizFeedbackLabel.text.startswith("ü Not quite: ü a place without a label.")
 
 
 def test_name_it_offers_confusable_names_and_marks_the_structure_alone(chest: Any, ui: Any, widget: Any) -> None:
