@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,11 +101,21 @@ class Setup:
         self._install(["--no-index", "--find-links", str(folder), *self._missing(), *self._missingTorch()])
 
     def _install(self, arguments: list[str]) -> None:
-        if self.installing or not arguments:
+        if arguments:
+            self._begin(lambda: self._installer.installPackages(arguments, self.logChanged.emit, self._onInstalled))
+
+    def _installPyTorch(self) -> None:
+        if not self.installing and not self._installer.pyTorchReason() and self._installer.confirmPyTorch():
+            needed = f"torch{TORCH}"
+            self._begin(lambda: self._installer.installPyTorch(needed, self.logChanged.emit, self._onInstalled))
+
+    def _begin(self, install: Callable[[], None]) -> None:
+        """Start one install at a time; its end comes to ``_onInstalled``."""
+        if self.installing:
             return
+        self.installing = True
         try:
-            self.installing = True
-            self._installer.installPackages(arguments, self.logChanged.emit, self._onInstalled)
+            install()
         except Exception as error:
             logging.exception("Packages could not be installed")
             self._installed(_("The packages could not be installed ({error}); see the log.").format(error=error))
@@ -113,16 +124,6 @@ class Setup:
     def _onInstalled(self, exitCode: int) -> None:
         problem = _("pip could not install all packages (exit code {code}); the log says why.").format(code=exitCode)
         self._installed("" if exitCode == 0 else problem)
-
-    def _installPyTorch(self) -> None:
-        reason = self._installer.pyTorchReason()
-        if not reason:
-            try:
-                self._installer.installPyTorch(TORCH)
-            except Exception as error:
-                logging.exception("PyTorch could not be installed")
-                reason = _("PyTorch could not be installed ({error}); see the log.").format(error=error)
-        self._installed(reason)
 
     def _installed(self, problem: str) -> None:
         self.installing = False
@@ -143,23 +144,26 @@ class Setup:
         return [] if isMet(_requirement(f"torch{TORCH}")) else [f"torch{TORCH}"]
 
     def _pyTorchRow(self) -> SetupRow:
-        version = _version("torch")
+        title, version = _("PyTorch"), _version("torch")
+        if version is not None and not self._missingTorch():
+            return SetupRow("pytorch", title, OK, version)
+        if self.installing:
+            return SetupRow("pytorch", title, UNKNOWN, _("Installing…"))
+        reason = self._installer.pyTorchReason()
+        action = None if reason else INSTALL_PYTORCH
         if version is None:
-            text = self._installer.pyTorchReason() or _("Not installed.")
-            return SetupRow("pytorch", _("PyTorch"), MISSING, text, INSTALL_PYTORCH)
-        if self._missingTorch():
-            text = _("{version} is too old; {needed} is needed.").format(version=version, needed=TORCH)
-            return SetupRow("pytorch", _("PyTorch"), PROBLEM, text, INSTALL_PYTORCH)
-        return SetupRow("pytorch", _("PyTorch"), OK, version)
+            return SetupRow("pytorch", title, MISSING, reason or _("Not installed."), action)
+        text = _("{version} is too old; {needed} is needed.").format(version=version, needed=TORCH)
+        return SetupRow("pytorch", title, PROBLEM, f"{text} {reason}".strip(), action)
 
     def _packagesRow(self) -> SetupRow:
         title, missing = _("Python packages"), self._missing()
+        if not missing:
+            return SetupRow("packages", title, OK, _("All there."))
         if self.installing:
             return SetupRow("packages", title, UNKNOWN, _("Installing…"))
-        if missing:
-            text = _("To install: {names}").format(names=", ".join(missing))
-            return SetupRow("packages", title, MISSING, text, INSTALL_PACKAGES)
-        return SetupRow("packages", title, OK, _("All there."))
+        text = _("To install: {names}").format(names=", ".join(missing))
+        return SetupRow("packages", title, MISSING, text, INSTALL_PACKAGES)
 
     def _weightsRow(self) -> SetupRow:
         from SynthCTLib.store import ModelStore

@@ -21,6 +21,15 @@ class Packaging:
         self.options: dict[str, Any] = {}
         self.constraints = ""
         self.error: Exception | None = None
+        self.modules: list[tuple[str, list[str]]] = []
+        self.held: list[str] = []
+
+    def executePythonModule(self, module: str, args: list[str], **options: Any) -> None:
+        self.modules.append((module, args))
+        self.options, self.file = options, Path(args[-1])
+        self.held = self.file.read_text(encoding="utf-8").split()
+        if self.error is not None:
+            raise self.error
 
     def pip_install(self, requirements: list[str], constraints: Path, **options: Any) -> None:
         self.arguments, self.options, self.file = requirements, options, Path(constraints)
@@ -37,6 +46,7 @@ def slicer(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Packaging]:
         module, packaging = types.ModuleType("slicer"), Packaging()
         module.app = types.SimpleNamespace(testingEnabled=lambda: testing)  # type: ignore[attr-defined]
         module.packaging = packaging  # type: ignore[attr-defined]
+        module.util = types.SimpleNamespace(executePythonModule=packaging.executePythonModule)  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "slicer", module)
         monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)  # type: ignore[arg-type]
         return packaging
@@ -68,21 +78,43 @@ def test_an_install_that_cannot_begin_leaves_no_file(slicer: Callable[[bool], Pa
     assert not packaging.file.exists()
 
 
-def test_without_the_pytorch_extension_the_reason_says_how_to_get_it() -> None:
-    assert "Extensions Manager" in SlicerInstaller().pyTorchReason()
+def test_without_the_pytorch_extension_the_reason_names_both_ways() -> None:
+    reason = SlicerInstaller().pyTorchReason()
+    assert "Extensions Manager" in reason and "Install from a folder" in reason and "system" in reason
 
 
-def test_pytorch_is_installed_by_its_extension(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
-
-    class Logic:
-        def installTorch(self, **options: Any) -> None:
-            asked.update(options)
-
+def test_with_the_extension_there_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     extension = types.ModuleType("PyTorchUtils")
-    extension.PyTorchUtilsLogic = Logic  # type: ignore[attr-defined]
     extension.__spec__ = types.SimpleNamespace(name="PyTorchUtils")  # type: ignore[assignment]
     monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
     assert SlicerInstaller().pyTorchReason() == ""
-    SlicerInstaller().installPyTorch(">=2.6")
-    assert asked == {"askConfirmation": True, "torchVersionRequirement": ">=2.6"}
+
+
+def test_pytorch_is_installed_without_blocking_and_without_import(slicer: Callable[[bool], Packaging]) -> None:
+    packaging, lines, codes = slicer(False), [], []
+    SlicerInstaller().installPyTorch("torch>=2.6", lines.append, codes.append)
+    assert packaging.arguments == ["light-the-torch>=0.5"] and not packaging.modules
+    packaging.options["completedCallback"](0)
+    module, arguments = packaging.modules[0]
+    assert module == "light_the_torch" and arguments[:4] == ["install", "torch>=2.6", "torchvision", "-c"]
+    assert packaging.options["blocking"] is False and not codes
+    names = {line.split("==")[0] for line in packaging.held}
+    assert "numpy" in names and not {"torch", "torchvision"} & names
+    packaging.options["logCallback"]("Downloading torch")
+    packaging.options["completedCallback"](0)
+    assert (lines, codes) == (["Downloading torch"], [0]) and not packaging.file.exists()
+
+
+def test_pytorch_is_not_begun_when_its_tool_could_not_be_installed(slicer: Callable[[bool], Packaging]) -> None:
+    packaging, codes = slicer(False), []
+    SlicerInstaller().installPyTorch("torch>=2.6", print, codes.append)
+    packaging.options["completedCallback"](1)
+    assert codes == [1] and not packaging.modules
+
+
+def test_a_pytorch_install_that_cannot_begin_is_told(slicer: Callable[[bool], Packaging]) -> None:
+    packaging, lines, codes = slicer(False), [], []
+    SlicerInstaller().installPyTorch("torch>=2.6", lines.append, codes.append)
+    packaging.error = RuntimeError("PythonSlicer executable not found")
+    packaging.options["completedCallback"](0)
+    assert (lines, codes) == (["PythonSlicer executable not found"], [1]) and not packaging.file.exists()

@@ -34,6 +34,7 @@ class RecordingInstaller:
     def __init__(self, reason: str = "", error: Exception | None = None) -> None:
         self.calls: list[list[str]] = []
         self.torch: list[str] = []
+        self.confirmed = True
         self.reason, self.error = reason, error
         self.end: Callable[[int], None] = lambda code: None
 
@@ -48,8 +49,12 @@ class RecordingInstaller:
     def pyTorchReason(self) -> str:
         return self.reason
 
-    def installPyTorch(self, requirement: str) -> None:
+    def confirmPyTorch(self) -> bool:
+        return self.confirmed
+
+    def installPyTorch(self, requirement: str, onLine: Callable[[str], None], onEnd: Callable[[int], None]) -> None:
         self.torch.append(requirement)
+        self.end = onEnd
 
 
 class Bench:
@@ -120,15 +125,34 @@ def test_an_installer_that_cannot_start_becomes_a_sentence(bench: Bench) -> None
     assert "already in progress" in bench.problems[0] and not bench.setup.installing
 
 
-def test_pytorch_comes_through_its_extension_or_the_row_says_how_to_get_that(bench: Bench) -> None:
+def test_pytorch_is_installed_once_while_the_panel_says_so(bench: Bench) -> None:
     bench.gone = {"torch"}
     assert bench.row("pytorch").action == INSTALL_PYTORCH
     bench.setup.act(INSTALL_PYTORCH)
-    assert bench.installer.torch == [">=2.6"]
-    bench.installer.reason = "Install the extension PyTorch."
-    assert bench.row("pytorch").text == "Install the extension PyTorch."
+    assert bench.installer.torch == ["torch>=2.6"] and not bench.problems
+    row = bench.row("pytorch")
+    assert (row.state, row.action) == ("unknown", None) and "Installing" in row.text
     bench.setup.act(INSTALL_PYTORCH)
-    assert bench.problems[-1] == "Install the extension PyTorch." and len(bench.installer.torch) == 1
+    bench.setup.act(INSTALL_PACKAGES)
+    assert len(bench.installer.torch) == 1 and not bench.installer.calls, "one install at a time"
+    bench.gone = set()
+    bench.installer.end(0)
+    assert bench.problems == [""] and bench.row("pytorch").state == "ok"
+
+
+def test_a_user_who_does_not_want_pytorch_gets_none_and_no_message(bench: Bench) -> None:
+    bench.gone, bench.installer.confirmed = {"torch"}, False
+    bench.setup.act(INSTALL_PYTORCH)
+    assert not bench.installer.torch and not bench.problems and not bench.setup.installing
+
+
+@pytest.mark.parametrize("state", ["missing", "problem"])
+def test_without_the_extension_the_row_says_how_to_get_it_and_has_no_button(bench: Bench, state: str) -> None:
+    bench.installer.reason = "Install the extension PyTorch."
+    bench.gone = {"torch"} if state == "missing" else set()
+    bench.versions = {"torch": "2.1.0"}
+    row = bench.row("pytorch")
+    assert (row.state, row.action) == (state, None) and "Install the extension PyTorch." in row.text
 
 
 def test_a_pytorch_that_is_too_old_is_a_problem(bench: Bench) -> None:
@@ -194,6 +218,16 @@ def test_what_slicer_came_with_is_held_at_its_version() -> None:
         path.unlink()
     assert f"numpy=={importlib.metadata.version('numpy')}" in lines
     assert f"torch=={importlib.metadata.version('torch')}" in lines
+
+
+def test_what_is_to_be_installed_is_not_held() -> None:
+    arguments = ["--no-index", "--find-links", "/wheels/numpy", "einops>=0.7", "Torch>=2.6"]
+    path = installing.writeConstraints(arguments)
+    try:
+        held = {line.split("==")[0] for line in path.read_text(encoding="utf-8").split()}
+    finally:
+        path.unlink()
+    assert "torch" not in held and "numpy" in held
 
 
 def test_the_needed_pytorch_is_that_of_the_package() -> None:
