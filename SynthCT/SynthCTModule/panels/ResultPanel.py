@@ -11,9 +11,11 @@ import slicer
 from SynthCTModule.Cases import caseOf
 from SynthCTModule.CaseView import applyImageView
 from SynthCTModule.DicomExport import ctExportReason, exportCt, exportSeg, saveMask, segExportReason
+from SynthCTModule.GridBox import templateIds
 from SynthCTModule.OrganCheckTable import labelCenters, organRows
 from SynthCTModule.panels.OrganTable import OrganTable
 from SynthCTModule.panels.Panel import Panel, quiet, setEnabled, shownErrors
+from SynthCTModule.panels.SavePath import savePath
 from SynthCTModule.PanelSettings import writeParameters
 from SynthCTModule.Parameters import parametersFromJson
 from SynthCTModule.ResultNodes import MASK_ROLE, ResultNodes, showResult, storedReport, storedSeed, storedSettings
@@ -52,6 +54,8 @@ class ResultPanel(Panel):
         self.logic.resultsImported.connect(self._onImported)
 
     def update(self) -> None:
+        for selector in (self.ui.resultSelector, self.ui.compareSelector):
+            selector.sortFilterProxyModel().hiddenNodeIDs = templateIds()
         ct = self.node.resultVolume
         report = storedReport(ct) if ct is not None else None
         self._enable(ct, report)
@@ -137,13 +141,13 @@ class ResultPanel(Panel):
         showSideBySide(self.node.resultVolume, self.node.compareVolume)
 
     def _onExportCt(self, _checked: bool = False) -> None:
-        path = _savePath(_("Save the CT"), f"{self.node.resultVolume.GetName()}.nii.gz", "*.nii.gz *.nrrd")
+        path = savePath(_("Save the CT"), self.node.resultVolume.GetName(), (".nii.gz", ".nrrd"))
         if path:
             with shownErrors():
                 saveCt(self.node.resultVolume, path)
 
     def _onExportMask(self, _checked: bool = False) -> None:
-        path = _savePath(_("Save the label map"), f"{self.mask().GetName()}.seg.nrrd", "*.seg.nrrd")
+        path = savePath(_("Save the label map"), self.mask().GetName(), (".seg.nrrd",))
         if path:
             with shownErrors():
                 saveMask(self.mask(), path)
@@ -159,11 +163,6 @@ class ResultPanel(Panel):
         if folder:
             with shownErrors():
                 exportSeg(self.mask(), Path(folder), storedSeed(self.node.resultVolume))
-
-
-def _savePath(title: str, name: str, pattern: str) -> Path | None:
-    path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, pattern)
-    return Path(path) if path else None
 
 
 def _summary(ct: Any, report: Any) -> str:

@@ -90,6 +90,26 @@ def test_the_labels_are_saved_as_segmentation(ct: Any, ui: Any, tmp_path: Path, 
     assert {1, 28, 200} <= set(np.unique(read_segmentation(path).volume.array).tolist())
 
 
+@pytest.mark.parametrize(
+    ("button", "ending"), [("exportNiftiButton", ".nii.gz"), ("exportSegmentationButton", ".seg.nrrd")]
+)
+def test_a_name_without_ending_gets_the_usual_one_and_replaces_nothing_unasked(
+    ct: Any, ui: Any, tmp_path: Path, answer: Callable[..., None], monkeypatch: pytest.MonkeyPatch,
+    button: str, ending: str,
+) -> None:  # fmt: skip
+    import slicer
+
+    path, asked = tmp_path / f"Chest 3.5 mm{ending}", []
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *_more: bool(asked.append(text)))
+    answer(tmp_path / "Chest 3.5 mm")
+    getattr(ui, button).click()
+    assert path.stat().st_size > 1000 and not asked
+    path.write_bytes(b"mine")
+    answer(tmp_path / "Chest 3.5 mm")
+    getattr(ui, button).click()
+    assert path.name in asked[0] and path.read_bytes() == b"mine"
+
+
 def test_dicom_is_disabled_with_a_reason_where_slicer_lacks_it(ct: Any, ui: Any) -> None:
     assert not ui.exportDicomButton.enabled
     assert "DICOM module" in ui.exportDicomButton.toolTip
