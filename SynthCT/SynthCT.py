@@ -112,13 +112,14 @@ class SynthCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """Loads the .ui and gives each section its panel (SynthCTModule/panels)."""
 
     def __init__(self, parent=None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
+        # First, since without a parent the base class calls setup().
         self.logic = None
         self.makeLogic = SynthCTLogic
         self.panels = []
         self._parameterNode = None
         self._parameterNodeGuiTag = None
+        VTKObservationMixin.__init__(self)
+        ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self) -> None:
         """Called when the user opens the module the first time."""
@@ -142,8 +143,9 @@ class SynthCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """Called when Slicer closes or the module is reloaded: no process and no file is left behind."""
-        self.setParameterNode(None)
-        self.logic.close()
+        if self.logic is not None:  # else setup() has failed
+            self.setParameterNode(None)
+            self.logic.shutdown()
         self.removeObservers()
 
     def enter(self) -> None:
@@ -170,7 +172,6 @@ class SynthCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneEndImport(self, caller, event) -> None:
         """Called after a scene is opened: show the settings that are stored in it."""
         if self.parent.isEntered:
-            self.setParameterNode(None)
             self.initializeParameterNode()
 
     def initializeParameterNode(self) -> None:
@@ -258,8 +259,12 @@ class SynthCTLogic(ScriptedLoadableModuleLogic):
         return run.outcome.imported
 
     def close(self) -> None:
-        """End what runs; no process and no file is left behind."""
+        """End what belongs to the scene: a run, and what is prepared for one; no process and no file is left behind."""
         self.workbench.close()
+
+    def shutdown(self) -> None:
+        """End everything for good, installing and downloads too; no signal comes after it."""
+        self.workbench.shutdown()
 
 
 #

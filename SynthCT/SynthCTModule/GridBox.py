@@ -11,6 +11,8 @@ from SynthCTModule.VoxelGrid import Grid, fillImage, matrixFromArray
 
 AIR = -1000
 """HU of the empty volume."""
+TEMPLATE_ATTRIBUTE = "SynthCT.Template"
+"""Marks empty volumes, which are no CT."""
 
 
 def showGridBox(grid: Grid, name: str, scene: Any = None, box: Any = None) -> Any:
@@ -41,8 +43,17 @@ def templateVolume(grid: Grid, name: str, scene: Any = None) -> Any:
     fillImage(image, np.full(grid.shape, AIR, np.int16, order="F"))
     slicer.vtkSlicerSegmentationsModuleLogic.CopyOrientedImageDataToVolumeNode(image, node)
     node.SetIJKToRASMatrix(matrixFromArray(grid.affine))
+    node.SetAttribute(TEMPLATE_ATTRIBUTE, "1")
     node.CreateDefaultDisplayNodes()
     return node
+
+
+def templateIds(scene: Any = None) -> list[str]:
+    """Ids of the empty volumes in the scene."""
+    scene = scene or slicer.mrmlScene
+    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    nodes = (scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(count))
+    return [node.GetID() for node in nodes if node.GetAttribute(TEMPLATE_ATTRIBUTE)]
 
 
 def drawOn(segmentationNode: Any, volumeNode: Any) -> None:

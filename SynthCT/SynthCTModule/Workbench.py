@@ -57,8 +57,9 @@ class Workbench:
         self.input = InputObserver()
         self._makeProcess = makeProcess
         self.estimates = Estimates(settings)
-        self.setup = Setup(EngineCommand(makeProcess()), installer)
-        self.models = Models(EngineCommand(makeProcess()))
+        self._commands = [EngineCommand(makeProcess()), EngineCommand(makeProcess())]
+        self.setup = Setup(self._commands[0], installer)
+        self.models = Models(self._commands[1])
         self.setup.changed.connect(self._onReadiness)
         self.models.changed.connect(self._onReadiness)
         self._setupReasons = self.setup.ready()[1]
@@ -92,11 +93,18 @@ class Workbench:
         return self.run.start(parameters, writeMask, expected.stages if expected else None)
 
     def close(self) -> None:
-        """End everything that runs; no process and no file is left behind."""
+        """End what belongs to the scene: the run, and what is prepared for one; no process and no file is left."""
         self.run.close()
         self._preparation.close()
         self.run = self._newRun()
         self.runStateChanged.emit(self.run.state)
+
+    def shutdown(self) -> None:
+        """End everything for good, without a word: those who listen are going."""
+        self.input.observe(None)
+        self.run.close()
+        for command in (self._preparation, *self._commands):
+            command.close()
 
     def missing(self, modelId: str) -> list[str]:
         """What keeps any run from starting on this computer, as sentences."""

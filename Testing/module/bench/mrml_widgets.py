@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import slicer
 from PySide6.QtCore import Property, Signal, Slot
 from PySide6.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 from slicer import vtkMRMLScene
@@ -25,6 +27,24 @@ class qMRMLWidget(with_habits(QWidget)):  # type: ignore[misc]
                 child.setMRMLScene(scene)
 
 
+class _SortFilterProxyModel:
+    """What a node selector leaves out."""
+
+    def __init__(self, fill: Callable[[], None]) -> None:
+        self._fill = fill
+        self._hidden: list[str] = []
+
+    @property
+    def hiddenNodeIDs(self) -> tuple[str, ...]:
+        """Ids of nodes that are not listed."""
+        return tuple(self._hidden)
+
+    @hiddenNodeIDs.setter
+    def hiddenNodeIDs(self, ids: Sequence[str]) -> None:
+        self._hidden = list(ids)
+        self._fill()
+
+
 @own_connect
 class qMRMLNodeComboBox(with_habits(QComboBox)):  # type: ignore[misc]
     """Lists the scene's nodes of some classes and follows what is added and removed."""
@@ -37,6 +57,7 @@ class qMRMLNodeComboBox(with_habits(QComboBox)):  # type: ignore[misc]
         self._types: list[str] = []
         self._none = False
         self._none_text = "Select a node"
+        self._filter = _SortFilterProxyModel(self._fill)
         self.currentIndexChanged.connect(lambda _index: self.currentNodeChanged.emit(self.currentNode()))
 
     def _set_types(self, value: Any) -> None:
@@ -68,6 +89,10 @@ class qMRMLNodeComboBox(with_habits(QComboBox)):  # type: ignore[misc]
             scene.AddObserver(event, lambda _caller, _event: self._fill())
         self._fill()
 
+    def sortFilterProxyModel(self) -> _SortFilterProxyModel:
+        """What is left out."""
+        return self._filter
+
     def currentNode(self) -> Any:
         """The chosen node, or None."""
         identifier = self.currentData
@@ -90,7 +115,8 @@ class qMRMLNodeComboBox(with_habits(QComboBox)):  # type: ignore[misc]
             for index in range(self._scene.GetNumberOfNodesByClass(name)):
                 node = self._scene.GetNthNodeByClass(index, name)
                 # Slicer lists subclasses only where showChildNodeTypes is on, and hides what is hidden from editors.
-                if node.GetClassName() == name and not node.GetHideFromEditors():
+                hidden = node.GetHideFromEditors() or node.GetID() in self._filter.hiddenNodeIDs
+                if node.GetClassName() == name and not hidden:
                     self.addItem(node.GetName(), node.GetID())
         self.setCurrentIndex(self.findData(identifier) if identifier else (0 if self._none else -1))
         self.blockSignals(False)
@@ -103,6 +129,10 @@ class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
     """Remembers what it was given; draws nothing."""
 
     undo_states = 0
+    observes_views = False
+    autoShowSourceVolumeNode = Property(
+        bool, lambda self: self._auto_show, lambda self, value: setattr(self, "_auto_show", value)
+    )
     segmentationNodeSelectorVisible = Property(bool, lambda self: False, lambda self, value: None)
     sourceVolumeNodeSelectorVisible = Property(bool, lambda self: False, lambda self, value: None)
     switchToSegmentationsButtonVisible = Property(bool, lambda self: False, lambda self, value: None)
@@ -115,7 +145,9 @@ class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
         self._source: Any = None
         self._segment = ""
         self._effect = ""
+        self._auto_show = True
         self.undo_states = 0
+        self.observes_views = False
         layout = QVBoxLayout(self)
         layout.addWidget(QLabel("Slicer's Segment Editor", self))
 
@@ -140,8 +172,12 @@ class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
         return self._segmentation
 
     def setSourceVolumeNode(self, node: Any) -> None:
-        """The volume that gives the geometry."""
+        """The volume that gives the geometry; like Slicer's, shown in all slice views unless that is switched off."""
         self._source = node
+        if self._auto_show and node is not None:
+            for name in slicer.app.layoutManager().sliceViewNames():
+                composite = slicer.app.layoutManager().sliceWidget(name).sliceLogic().GetSliceCompositeNode()
+                composite.SetBackgroundVolumeID(node.GetID())
 
     def sourceVolumeNode(self) -> Any:
         """The volume that gives the geometry."""
@@ -164,7 +200,9 @@ class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
         self.undo_states += 1
 
     def setupViewObservations(self) -> None:
-        """Nothing to do here."""
+        """Remembers that the views are observed."""
+        self.observes_views = True
 
     def removeViewObservations(self) -> None:
-        """Nothing to do here."""
+        """Remembers that the views are not observed."""
+        self.observes_views = False
