@@ -105,8 +105,19 @@ def _fields(node: Any, path: Path, labels: Any, settings: dict[str, Any]) -> dic
         "citation": list(known.get("citation") or []),
         "learning_goals": list(known.get("learning_goals") or []),
         "clinical_text": known.get("clinical_text", ""),
-        "view": dict(known.get("view") or {}),
+        "view": _view(known, present),
         "settings": settings,
         "questions": [entry for entry in known.get("questions") or [] if entry["label"] in present],
     }
+    pair = known.get("pair")
+    if pair and pair["lesion"] in present:
+        fields["pair"] = pair
     return fields
+
+
+def _view(known: dict[str, Any], present: list[int]) -> dict[str, Any]:
+    """How the case is shown, without the structure in the middle when that has gone since."""
+    view = dict(known.get("view") or {})
+    if view.get("center_label") not in present:
+        view.pop("center_label", None)
+    return view

@@ -360,6 +360,41 @@ def test_a_case_file_is_saved_and_opened_again(
     assert ui.caseComboBox.currentText == "Mein Fall"
 
 
+def saved_case(ui: Any, node: Any, path: Path, answer: Callable[..., None]) -> Any:
+    """The chosen anatomy saved as case file, as the user's program finds it when it is opened."""
+    from SynthCTModule.Cases import openCaseFile
+
+    answer(path)
+    ui.saveCaseButton.click()
+    return openCaseFile(path)
+
+
+def test_a_saved_case_keeps_its_healthy_partner(
+    lesion: Any, ui: Any, node: Any, tmp_path: Path, answer: Callable[..., None], shown_errors: list[str]
+) -> None:
+    from SynthCTModule.Cases import caseOf
+
+    case = saved_case(ui, node, tmp_path / "Copy.synthct-case", answer)
+    assert shown_errors == []
+    assert case.pair == caseOf(lesion).pair and case.pair is not None
+    assert case.view == caseOf(lesion).view and "center_label" in case.view
+
+
+def test_a_case_is_saved_although_the_structure_in_its_middle_has_gone(
+    lesion: Any, ui: Any, node: Any, tmp_path: Path, answer: Callable[..., None], shown_errors: list[str]
+) -> None:
+    from SynthCTModule.Cases import caseOf
+    from SynthCTModule.Pairs import withoutLesions
+
+    healed = withoutLesions(lesion)
+    healed.SetAttribute("SynthCT.CaseFolder", lesion.GetAttribute("SynthCT.CaseFolder"))
+    node.inputNode = healed
+    assert caseOf(healed).view["center_label"] == 23
+    case = saved_case(ui, node, tmp_path / "Healed.synthct-case", answer)
+    assert shown_errors == []
+    assert "center_label" not in case.view and case.pair is None
+
+
 def test_a_file_that_is_no_case_is_refused_in_words(
     ui: Any, tmp_path: Path, answer: Callable[..., None], shown_errors: list[str]
 ) -> None:
