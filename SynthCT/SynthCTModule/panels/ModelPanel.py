@@ -20,7 +20,7 @@ class ModelPanel(Panel):
 
     def setup(self) -> None:
         ui, models = self.ui, self.logic.models
-        self._opened = False
+        self._entered = self._looked = False
         self._tips = {name: getattr(ui, name).toolTip for name in _BUTTONS}
         ui.modelComboBox.connect("currentIndexChanged(int)", self._onChosen)
         ui.downloadModelButton.connect("clicked(bool)", self._onDownload)
@@ -30,13 +30,19 @@ class ModelPanel(Panel):
         models.changed.connect(self._onChanged)
         models.progressChanged.connect(self._onProgress)
         models.finished.connect(self._onFinished)
+        self.logic.readinessChanged.connect(self._look)
         self._fill()
 
     def enter(self) -> None:
-        """Look at the store when the module is opened the first time."""
-        if not self._opened and not self.logic.missing(self.node.modelId):
-            self._opened = True
-            self.logic.models.refresh()
+        self._entered = True
+        self._look()
+
+    def _look(self) -> None:
+        """Look at the store once, when the module is shown and what is needed for that has been installed."""
+        models = self.logic.models
+        if self._entered and not self._looked and not models.busy and self.logic.setup.ready()[0]:
+            self._looked = True
+            models.refresh()
 
     def update(self) -> None:
         choose(self.ui.modelComboBox, self.node.modelId)

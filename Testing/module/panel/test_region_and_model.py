@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,8 +121,10 @@ def test_setup_opens_and_offers_to_install_what_is_missing(
     ui: Any, widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import SynthCTModule.Setup as setup
+    from SynthCTModule.Installer import SlicerInstaller
 
     setup_of_workbench = widget.logic.workbench.setup
+    monkeypatch.setattr(SlicerInstaller, "pyTorchReason", lambda _self: "")
     monkeypatch.setattr(setup, "_version", lambda _name: None)
     setup_of_workbench.changed.emit()
     assert not ui.setupCollapsibleButton.collapsed
@@ -129,3 +132,28 @@ def test_setup_opens_and_offers_to_install_what_is_missing(
     assert layout.itemAtPosition(0, 2).widget().text == "Install"
     assert not ui.generateButton.enabled
     assert "PyTorch" in ui.generateButton.toolTip
+
+
+def test_models_are_looked_at_as_soon_as_the_setup_is_complete(
+    application: Any, family: FakeFamily, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import SynthCTModule.Setup as setup
+    from Testing.module.bench.install import make_widget
+
+    application.start_over(tmp_path)
+    known = setup._version
+    monkeypatch.setattr(setup, "_version", lambda name: None if name == "monai" else known(name))
+    widget = make_widget(family)
+    family.finish()
+    choose_model(widget.ui, "nv-generate-ct-rflow")
+    assert "Not looked at yet" in widget.ui.modelStatusLabel.text
+    monkeypatch.setattr(setup, "_version", known)
+    widget.logic.workbench.setup.refresh()
+    family.finish()
+    assert "Not on this computer" in widget.ui.modelStatusLabel.text
+    widget.logic.workbench.setup.refresh()
+    assert not any("models" in process.arguments for process in family.running()), "looked at once only"
+    family.finish()
+    widget.parent.isEntered = False
+    widget.cleanup()
+    widget.parent.deleteLater()
