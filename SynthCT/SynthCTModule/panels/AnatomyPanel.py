@@ -36,6 +36,7 @@ class AnatomyPanel(Panel):
         ui.sampleCaseButton.connect("clicked(bool)", self.onSampleCase)
         ui.caseComboBox.connect("currentIndexChanged(int)", self._onCaseChosen)
         ui.loadCaseButton.connect("clicked(bool)", self._onLoadCase)
+        ui.healthyCaseButton.connect("clicked(bool)", self._onHealthyCase)
         ui.loadFileButton.connect("clicked(bool)", self._onLoadFile)
         ui.templateButton.connect("clicked(bool)", self._onTemplate)
         ui.checkButton.connect("clicked(bool)", self.check)
@@ -83,9 +84,21 @@ class AnatomyPanel(Panel):
 
     def _onCaseChosen(self, _index: int = 0) -> None:
         case = self._cases.get(self.ui.caseComboBox.currentData)
+        text = _caseText(case) if case else ""
         self.ui.caseDescriptionLabel.text = case.description if case else ""
-        goals = "".join(f"<li>{goal}</li>" for goal in case.learning_goals) if case else ""
-        self.ui.caseDescriptionLabel.toolTip = f"<ul>{goals}</ul>" if goals else ""
+        self.ui.caseTextEdit.plainText = text
+        self.ui.caseTextEdit.visible = bool(text)
+        self.ui.healthyCaseButton.visible = self._healthyCase() is not None
+
+    def _healthyCase(self) -> Any:
+        """The case with the anatomy of the chosen one, but without its lesion; None when there is none."""
+        case = self._cases.get(self.ui.caseComboBox.currentData)
+        healthy = case.pair.healthy if case and case.pair else None
+        return next((other for other in self._cases.values() if other.id == healthy), None)
+
+    def _onHealthyCase(self, _checked: bool = False) -> None:
+        with shownErrors():
+            self._load(self._healthyCase())
 
     def _onLoadCase(self, _checked: bool = False) -> None:
         case = self._cases.get(self.ui.caseComboBox.currentData)
@@ -150,6 +163,13 @@ class AnatomyPanel(Panel):
         """A run has found problems in an anatomy; shown while that is still the chosen one."""
         if self.node is not None and node is self.node.inputNode:
             self._show(problems)
+
+
+def _caseText(case: Any) -> str:
+    """What a case tells students: the clinical text, then the learning goals."""
+    goals = "\n".join(f"• {goal}" for goal in case.learning_goals)
+    parts = (case.clinical_text, f"{_('Learning goals:')}\n{goals}" if goals else "")
+    return "\n\n".join(part for part in parts if part)
 
 
 def loadFile(path: Path) -> Any:

@@ -253,3 +253,20 @@ def test_the_editor_has_its_own_state_and_lets_go_when_the_module_is_left(chest:
     editor.setActiveEffectByName("Paint")
     widget.exit()
     assert editor._effect == ""
+
+
+def test_a_case_shows_its_clinical_text_and_learning_goals_and_offers_its_healthy_partner(ui: Any, node: Any) -> None:
+    from SynthCTLib.cases import find_case
+
+    case = find_case("totalseg_s0327_lung_tumor")
+    ui.caseComboBox.setCurrentIndex(ui.caseComboBox.findText(case.title))
+    text = ui.caseTextEdit.plainText
+    assert case.clinical_text and case.clinical_text in text
+    assert case.learning_goals and all(goal in text for goal in case.learning_goals)
+    assert ui.caseTextEdit.readOnly
+    assert not ui.healthyCaseButton.isHidden()
+    ui.healthyCaseButton.click()
+    healthy = find_case(case.pair.healthy)
+    assert node.inputNode.GetName() == healthy.title
+    ui.caseComboBox.setCurrentIndex(ui.caseComboBox.findText(healthy.title))
+    assert ui.healthyCaseButton.isHidden()
