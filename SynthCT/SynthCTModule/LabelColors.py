@@ -1,17 +1,12 @@
-"""Labels as Slicer shows them: the color table node, and the terminology entry of a label."""
+"""Labels as Slicer shows them: color and terminology entry of a label, and which color tables name labels."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import slicer
-
-from SynthCTModule.EnginePath import ensureEngineOnPath, resourcesFolder
-from SynthCTModule.Translation import _
+from SynthCTModule.EnginePath import ensureEngineOnPath
 
 TABLE_NAME = "SynthCT labels"
-TABLE_ATTRIBUTE = "SynthCT.LabelTable"
-"""Marks the color table node, whatever it is renamed to."""
 _REGIONS = "Anatomic codes - DICOM master list"
 
 
@@ -37,39 +32,9 @@ def terminologyEntry(labelId: int) -> str:
     return "~".join([TABLE_NAME, *map(_serialized, kind), _REGIONS, *map(_serialized, place)])
 
 
-def labelColorTable(scene: Any = None) -> Any:
-    """The color table node of all labels in the scene (vtkMRMLColorTableNode); read from the table when missing.
-
-    Raises RuntimeError when Slicer cannot read the table.
-    """
-    scene = scene or slicer.mrmlScene
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLColorTableNode")
-        if node.GetAttribute(TABLE_ATTRIBUTE):
-            return node
-    return _read(scene, str(resourcesFolder() / "labels" / "synthct-labels.csv"))
-
-
-def isLabelColorTable(node: Any) -> bool:
-    """Whether a color node is SynthCT's, so that the numbers of a label map are MAISI ids."""
-    return node is not None and bool(node.GetAttribute(TABLE_ATTRIBUTE))
-
-
 def namesLabels(node: Any) -> bool:
     """Whether a color node tells what numbers mean: made for a label map, and not one that Slicer comes with."""
-    return node is not None and not isLabelColorTable(node) and not node.GetSingletonTag()
-
-
-def _read(scene: Any, path: str) -> Any:
-    node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", TABLE_NAME)
-    storage = slicer.vtkMRMLColorTableStorageNode()
-    storage.SetFileName(path)
-    if not storage.ReadData(node):
-        scene.RemoveNode(node)
-        raise RuntimeError(_("The label table {path} cannot be read; install SynthCT again.").format(path=path))
-    node.SetName(TABLE_NAME)
-    node.SetAttribute(TABLE_ATTRIBUTE, "1")
-    return node
+    return node is not None and not node.GetSingletonTag()
 
 
 def _serialized(code: Any) -> str:

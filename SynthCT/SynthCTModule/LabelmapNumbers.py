@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from SynthCTModule.LabelColors import isLabelColorTable, namesLabels, vocabulary
+from SynthCTModule.LabelColors import namesLabels, vocabulary
 from SynthCTModule.SegmentLabels import ResolvedSegment, UnknownSegments, resolveColors
 from SynthCTModule.Translation import _
 from SynthCTModule.VoxelGrid import Grid, arrayFromImage, volumeGrid
@@ -30,8 +30,8 @@ class LabelmapNumbers:
 def labelmapNumbers(node: Any) -> LabelmapNumbers:
     """The voxels of a vtkMRMLLabelMapVolumeNode, in MAISI ids as far as its color table says what they are.
 
-    SynthCT's color table means MAISI ids; of a user's, names and terminologies count. Slicer's own color tables have
-    nothing to do with the numbers. Raises UnknownSegments for a name that is no label, ValueError without voxels.
+    Names and terminologies of a color table count, but for Slicer's own ones, which have nothing to do with the
+    numbers. Raises UnknownSegments for a name that is no label, ValueError without voxels.
     """
     grid = volumeGrid(node)
     array = np.asarray(arrayFromImage(node.GetImageData()))
@@ -41,7 +41,7 @@ def labelmapNumbers(node: Any) -> LabelmapNumbers:
     display = node.GetDisplayNode()
     colors = display.GetColorNode() if display else None
     if not namesLabels(colors):
-        return LabelmapNumbers(array, grid, "maisi" if isLabelColorTable(colors) else None)
+        return LabelmapNumbers(array, grid, None)
     labels = resolveColors(colors, present)
     return LabelmapNumbers(_renumbered(array, labels), grid, "maisi", tuple(labels))
 

@@ -50,8 +50,8 @@ def exportLabelmap(node: Any, path: Path | str, referenceVolume: Any = None) -> 
         referenceVolume: volume node whose grid the file gets; None: the grid that the segmentation was drawn on.
 
     A voxel in several segments goes to the lesion, else to the smaller structure; the body gives way. The numbers of a
-    label map are told by its color table: SynthCT's, or one of the user's whose names and terminologies then count.
-    With one of Slicer's own color tables they stay as they are, since its names have nothing to do with them.
+    label map are told by the names and terminologies of its color table. With one of Slicer's own color tables they
+    stay as they are, since its names have nothing to do with them.
 
     Raises:
         UnknownSegments: a segment with voxels has no certain label. ValueError: there is nothing to export.

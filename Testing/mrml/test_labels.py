@@ -10,9 +10,10 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is missing (extra mod
 from SynthCTLib.errors import AmbiguousInputError, InputError
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.reading import read_segmentation
+from SynthCTLib.resources import resource_path
 from SynthCTLib.segment_identity import ID_TAG as ENGINE_TAG
 from SynthCTModule.LabelArray import labelArray
-from SynthCTModule.LabelColors import TABLE_NAME, labelColor, labelColorTable, terminologyEntry
+from SynthCTModule.LabelColors import TABLE_NAME, labelColor, terminologyEntry
 from SynthCTModule.SegmentationExchange import UnknownSegments, exportLabelmap, importLabelmap
 from SynthCTModule.SegmentLabels import ID_TAG, resolveSegments, segmentTag, setSegmentLabel
 from SynthCTModule.VoxelGrid import fillImage, matrixFromArray
@@ -47,6 +48,15 @@ TOTALSEGMENTATOR = [
 ]
 
 
+def loadedTable(scene):
+    """The label table as Slicer loads it."""
+    node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", "Table")
+    storage = slicer.vtkMRMLColorTableStorageNode()
+    storage.SetFileName(str(resource_path("labels", "synthct-labels.csv")))
+    assert storage.ReadData(node)
+    return node
+
+
 def labelmapNode(scene, array: np.ndarray):
     node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Labels")
     image = slicer.vtkOrientedImageData()
@@ -58,17 +68,16 @@ def labelmapNode(scene, array: np.ndarray):
 
 
 def test_the_color_table_in_slicer_agrees_with_the_label_table(scene):
-    table = labelColorTable(scene)
+    table = loadedTable(scene)
     rgba = [0.0] * 4
     for label in LABELS:
         table.GetColor(label.id, rgba)
         assert table.GetColorName(label.id) == label.name
         assert np.allclose(rgba[:3], labelColor(label.id), atol=1e-6)
-    assert labelColorTable(scene) is table
 
 
 def test_the_terminology_of_a_label_is_the_one_that_slicer_reads_from_the_table(scene):
-    table = labelColorTable(scene)
+    table = loadedTable(scene)
     logic = slicer.vtkSlicerTerminologiesModuleLogic()
     for label in LABELS:
         own, slicers = slicer.vtkSlicerTerminologyEntry(), slicer.vtkSlicerTerminologyEntry()
@@ -178,7 +187,7 @@ def test_a_file_that_names_its_segments_is_never_read_by_its_numbers(scene, tmp_
 
 def test_a_label_map_with_synthcts_colors_is_in_maisi_ids(scene, blocks, tmp_path):
     node = labelmapNode(scene, blocks)
-    node.GetDisplayNode().SetAndObserveColorNodeID(labelColorTable(scene).GetID())
+    node.GetDisplayNode().SetAndObserveColorNodeID(loadedTable(scene).GetID())
     report = exportLabelmap(node, tmp_path / "a.nrrd")
     read = read_segmentation(report.path, scheme=report.scheme)
     assert report.scheme == "maisi" and np.array_equal(read.volume.array, blocks)
@@ -228,5 +237,5 @@ def test_a_label_map_that_may_mean_two_things_is_refused(scene):
 
 def test_the_color_table_of_a_label_map_counts_more_than_the_chosen_scheme(scene, blocks):
     node = labelmapNode(scene, blocks)
-    node.GetDisplayNode().SetAndObserveColorNodeID(labelColorTable(scene).GetID())
+    node.GetDisplayNode().SetAndObserveColorNodeID(loadedTable(scene).GetID())
     assert np.array_equal(labelArray(node, "totalsegmentator")[0], blocks)
