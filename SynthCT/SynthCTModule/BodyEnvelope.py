@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import slicer
+
 from SynthCTModule.EngineCommand import EngineCommand
+from SynthCTModule.RunFolder import RunFolder
 from SynthCTModule.SegmentationCheck import addBody
 from SynthCTModule.SegmentationExchange import exportLabelmap, importLabelmap
 from SynthCTModule.Translation import _
@@ -22,20 +24,19 @@ def prepareMask(command: EngineCommand, node: Any, model: str, resample: bool, o
 
     Raises what exportLabelmap raises, and RuntimeError while the command is busy.
     """
-    folder = tempfile.TemporaryDirectory(prefix="SynthCT-prepare-")
+    folder = RunFolder(Path(slicer.app.temporaryPath))
+
+    def ended(result: Any, failure: Failure | None) -> None:
+        if result is not None or failure is not None:
+            onPrepared(*_applied(node, folder.out / "mask.nii.gz", resample, failure))
+
     try:
-        report = exportLabelmap(node, Path(folder.name) / "labels.nrrd")
-        out = Path(folder.name) / "prepared"
-        arguments = ["prepare", report.path, "--out", out, "--model", model]
+        report = exportLabelmap(node, folder.mask)
+        arguments = ["prepare", folder.mask, "--out", folder.out, "--model", model]
         arguments += ["--labels", report.scheme] if report.scheme else []
-
-        def ended(_result: Any, failure: Failure | None) -> None:
-            with folder:
-                onPrepared(*_applied(node, out / "mask.nii.gz", resample, failure))
-
-        command.start(arguments, ended)
+        command.start(arguments, ended, folder.remove)
     except Exception:
-        folder.cleanup()
+        folder.remove()
         raise
 
 

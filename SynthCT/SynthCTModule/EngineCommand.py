@@ -14,6 +14,11 @@ from SynthCTModule.WorkerProcess import WorkerProcess
 LOG_LINES = 200
 
 OnDone = Callable[["Event | None", "Failure | None"], None]
+CleanUp = Callable[[], None]
+
+
+def _nothing() -> None:
+    """Nothing is to be cleaned up."""
 
 
 class EngineCommand:
@@ -23,6 +28,7 @@ class EngineCommand:
         self.progressChanged, self.findingCame = Signal(), Signal()
         self._process = process
         self._run: object | None = None
+        self._cleanUp: CleanUp = _nothing
         self._last: Event | None = None
         self._log: deque[str] = deque(maxlen=LOG_LINES)
 
@@ -31,15 +37,16 @@ class EngineCommand:
         """Whether a command is running."""
         return self._process.isRunning()
 
-    def start(self, arguments: Sequence[str | Path], onDone: OnDone) -> None:
+    def start(self, arguments: Sequence[str | Path], onDone: OnDone, cleanUp: CleanUp = _nothing) -> None:
         """Start ``synthct ARGUMENTS --json``; onDone gets the result event, or the failure (neither: cancelled).
 
-        Raises RuntimeError while a command is running, and when Python cannot be started.
+        cleanUp: called after the end, also by :meth:`close`, of which onDone does not hear; a second call must do no
+        harm. Raises RuntimeError while a command is running, and when Python cannot be started.
         """
         run = object()
         command = ["-m", "SynthCTLib", *map(str, arguments), "--json"]
         self._process.start(command, partial(self._onLine, run), partial(self._onEnd, run, onDone))
-        self._run, self._last = run, None
+        self._run, self._last, self._cleanUp = run, None, cleanUp
         self._log.clear()
 
     def cancel(self) -> None:
@@ -51,6 +58,7 @@ class EngineCommand:
         """End it without a word."""
         self._run = None
         self._process.kill()
+        self._cleanUp()
 
     def logText(self) -> str:
         """What was printed beside events."""
@@ -73,6 +81,13 @@ class EngineCommand:
     def _onEnd(self, run: object, onDone: OnDone, exitCode: int) -> None:
         if run is not self._run:
             return
+        cleanUp = self._cleanUp  # onDone may start the next command
+        try:
+            self._done(onDone, exitCode)
+        finally:
+            cleanUp()
+
+    def _done(self, onDone: OnDone, exitCode: int) -> None:
         kind = self._last["event"] if self._last is not None else None
         if kind == "result":
             onDone(self._last, None)
