@@ -7,6 +7,7 @@ from typing import Any
 import qt
 
 from SynthCTModule.LabelColors import labelColor, vocabulary
+from SynthCTModule.LabelGroups import groupName, regionName
 from SynthCTModule.panels.Panel import Panel, shownErrors
 from SynthCTModule.panels.ProblemTable import dot
 from SynthCTModule.SegmentationExchange import addLabelSegment
@@ -55,10 +56,10 @@ class LabelPicker(Panel):
         groups = sorted({label.group for label in vocabulary().classes_127()})
         self.ui.labelGroupComboBox.addItem(_("All systems"), "")
         for group in groups:
-            self.ui.labelGroupComboBox.addItem(group, group)
+            self.ui.labelGroupComboBox.addItem(groupName(group), group)
         self.ui.labelRegionComboBox.addItem(_("All regions"), "")
         for region in REGIONS:
-            self.ui.labelRegionComboBox.addItem(region.capitalize(), region)
+            self.ui.labelRegionComboBox.addItem(regionName(region), region)
         self._filter()
 
     def _filter(self) -> None:
@@ -74,7 +75,7 @@ class LabelPicker(Panel):
         few = sum(map(len, found.values())) <= 15
         for name, labels in found.items() if words else sorted(found.items()):
             parent = qt.QTreeWidgetItem(tree)
-            parent.setText(0, f"{name} ({len(labels)})")
+            parent.setText(0, f"{groupName(name)} ({len(labels)})")
             for label in labels:
                 _addRow(parent, label)
             parent.setExpanded(few or bool(group))

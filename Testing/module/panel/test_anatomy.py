@@ -270,3 +270,16 @@ def test_a_case_shows_its_clinical_text_and_learning_goals_and_offers_its_health
     assert node.inputNode.GetName() == healthy.title
     ui.caseComboBox.setCurrentIndex(ui.caseComboBox.findText(healthy.title))
     assert ui.healthyCaseButton.isHidden()
+
+
+def test_organ_systems_and_regions_can_be_translated(ui: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from SynthCTLib.regions import REGIONS
+    from SynthCTModule import LabelGroups
+    from SynthCTModule.LabelColors import vocabulary
+
+    monkeypatch.setattr(LabelGroups, "_", lambda text: f"ü {text}")
+    for group in {label.group for label in vocabulary().classes_127()}:
+        assert LabelGroups.groupName(group) == f"ü {group}"
+    assert [LabelGroups.regionName(region) for region in REGIONS] == [f"ü {region.capitalize()}" for region in REGIONS]
+    ui.labelSearchLineEdit.text = "spleen"
+    assert ui.labelTree.topLevelItem(0).text(0).startswith("ü ")

@@ -82,6 +82,82 @@ def test_a_ct_made_in_student_mode_comes_without_overlay(chest: Any, ui: Any, fa
     assert not results()[0].mask.GetDisplayNode().GetVisibility()
 
 
+class CornerAnnotations:
+    """Slicer's texts in the corners of the slice views, as DataProbe has them."""
+
+    sliceViewAnnotationsEnabled = 1
+    updates = 0
+
+    def updateSliceViewFromGUI(self) -> None:
+        """Writes the texts again."""
+        self.updates += 1
+
+
+@pytest.fixture
+def corners(application: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Slice views with a text in a corner, and what has written it."""
+    import types
+
+    import slicer
+    import vtk
+
+    written = {name: vtk.vtkCornerAnnotation() for name in application.layoutManager().sliceViewNames()}
+    for text in written.values():
+        text.SetText(2, "Chest with a mass CT")
+    view = types.SimpleNamespace
+    widgets = {
+        name: view(cornerAnnotation=lambda text=text: text, scheduleRender=lambda: None)
+        for name, text in written.items()
+    }
+    widget_class = type(application.layoutManager().sliceWidget("Red"))
+    monkeypatch.setattr(widget_class, "sliceView", lambda self: widgets[self.mrmlSliceNode().GetName()], raising=False)
+    annotations = CornerAnnotations()
+    probe = view(infoWidget=view(sliceAnnotations=annotations))
+    monkeypatch.setattr(slicer.modules, "DataProbeInstance", probe, raising=False)
+    return view(annotations=annotations, texts=lambda: {text.GetText(2) or "" for text in written.values()})
+
+
+def test_student_mode_takes_names_out_of_the_corners_of_the_views(chest: Any, ui: Any, corners: Any) -> None:
+    ui.studentModeCheckBox.checked = True
+    assert corners.annotations.sliceViewAnnotationsEnabled == 0
+    assert corners.texts() == {""}
+    ui.studentModeCheckBox.checked = False
+    assert corners.annotations.sliceViewAnnotationsEnabled == 1
+    assert corners.annotations.updates == 1
+
+
+def test_texts_in_the_corners_stay_off_where_the_user_had_them_off(chest: Any, ui: Any, corners: Any) -> None:
+    corners.annotations.sliceViewAnnotationsEnabled = 0
+    ui.studentModeCheckBox.checked = True
+    ui.studentModeCheckBox.checked = False
+    assert corners.annotations.sliceViewAnnotationsEnabled == 0
+
+
+def test_student_mode_hides_case_structures_and_the_names_of_results(chest: Any, ui: Any, family: FakeFamily) -> None:
+    from SynthCTModule.ResultNodes import results
+
+    named = ("anatomyCollapsibleButton", "resultSelector", "compareSelector", "logGroupBox")
+    ui.studentModeCheckBox.checked = True
+    assert all(getattr(ui, name).isHidden() for name in named)
+    ui.generateButton.click()
+    family.finish()
+    result = results()[0]
+    assert (result.ct.GetName(), result.mask.GetName()) == ("CT", "Mask")
+    assert chest.GetName() not in ui.resultSummaryLabel.text + ui.messageLabel.text
+    ui.studentModeCheckBox.checked = False
+    assert not any(getattr(ui, name).isHidden() for name in named)
+
+
+def test_closing_the_scene_ends_student_mode(chest: Any, ui: Any, widget: Any, corners: Any) -> None:
+    import slicer
+
+    ui.studentModeCheckBox.checked = True
+    widget.parent.isEntered = False
+    slicer.mrmlScene.Clear(0)
+    assert corners.annotations.sliceViewAnnotationsEnabled == 1
+    assert not ui.anatomyCollapsibleButton.isHidden()
+
+
 def test_find_it_is_answered_with_a_click_and_the_mask_is_the_key(chest: Any, ui: Any, widget: Any) -> None:
     from SynthCTModule.panels.QuizPanel import QuizPanel
 
@@ -324,6 +400,43 @@ def test_a_pair_is_made_with_one_seed_and_shown_in_linked_views(
     views = [application.layoutManager().sliceWidget(name).sliceLogic() for name in ("Red", "Yellow")]
     shown = [view.GetSliceCompositeNode().GetBackgroundVolumeID() for view in views]
     assert shown == [first.ct.GetID(), second.ct.GetID()]
+
+
+def test_a_pair_keeps_settings_and_seed_whatever_the_panel_says_meanwhile(
+    lesion: Any, ui: Any, node: Any, family: FakeFamily, application: Any
+) -> None:
+    node.seed, node.retries, node.count = 5, 3, 4
+    ui.pairButton.click()
+    node.seed = 99
+    ui.presetComboBox.setCurrentIndex(2)
+    family.finish()
+    application.processEvents()
+    family.finish()
+    first, second = family.jobs
+    changing = ("mask", "out", "cancel_file")
+    assert {k: v for k, v in first.items() if k not in changing} == {
+        k: v for k, v in second.items() if k not in changing
+    }
+    assert (first["seed"], first.get("retries", 0), first.get("count", 1)) == (5, 0, 1)
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_a_cancelled_pair_leaves_no_anatomy_behind(
+    done: int, lesion: Any, ui: Any, family: FakeFamily, application: Any
+) -> None:
+    import slicer
+
+    before = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    ui.pairButton.click()
+    if done:
+        family.finish()
+        application.processEvents()
+    ui.generateButton.click()
+    family.finish()
+    application.processEvents()
+    masks = done
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == before + masks
+    assert len(family.jobs) == 1 + done
 
 
 def test_healing_gives_a_lesion_to_the_organ_around_it(lesion: Any, chest: Any) -> None:
