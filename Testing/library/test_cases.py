@@ -16,6 +16,7 @@ import pytest
 from SynthCTLib.case_check import case_problems
 from SynthCTLib.cases import (
     Case,
+    bundled_titles,
     case_from_json,
     case_schema,
     cases_in,
@@ -272,3 +273,7 @@ def test_the_documentation_explains_every_field() -> None:
         *schema["$defs"]["question"]["properties"],
     ]
     assert not [field for field in fields if f"`{field}`" not in text]
+
+
+def test_the_quick_list_of_titles_agrees_with_the_cases():
+    assert list(bundled_titles().items()) == [(case.path, case.title) for case in CASES]

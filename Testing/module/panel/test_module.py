@@ -74,6 +74,14 @@ def test_bundled_cases_are_offered_as_sample_data_without_network(module: Any, m
     assert node.GetSegmentation().GetNumberOfSegments() > 50
 
 
+def test_nothing_heavy_is_imported_while_slicer_starts(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    logic = types.SimpleNamespace(registerCustomSampleDataSource=lambda **_source: None)
+    monkeypatch.setitem(sys.modules, "SampleData", types.SimpleNamespace(SampleDataLogic=logic))
+    for name in ("SynthCTModule.Cases", "SynthCTModule.Composition", "numpy", "scipy", "scipy.ndimage"):
+        monkeypatch.setitem(sys.modules, name, None)  # an import of it now raises
+    module.registerSampleData()
+
+
 def test_opening_slicer_does_nothing_but_ask_to_be_called_later(module: Any, application: Any) -> None:
     parent = types.SimpleNamespace(path=module.__file__)
     application.startup.clear()
