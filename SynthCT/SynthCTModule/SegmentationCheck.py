@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import slicer
 
 from SynthCTModule.LabelColors import vocabulary
-from SynthCTModule.SegmentationExchange import composeSegmentation, exportLabelmap, importLabelmap, readLabelmap
+from SynthCTModule.SegmentationExchange import composeSegmentation, readLabelmap
 from SynthCTModule.SegmentLabels import ResolvedSegment, resolveSegments, setSegmentLabel
 from SynthCTModule.Translation import _
 from SynthCTModule.VoxelGrid import fillImage, matrixFromArray, worldMatrix
@@ -28,9 +27,6 @@ RESAMPLE = "resample"
 
 _BODY = 200
 _ENGINE_FIXES = {"add-body": ADD_BODY, "drop-labels": DROP, "resample": RESAMPLE}
-
-Prepare = Callable[[Path, Path], Path]
-"""(label map, folder) → mask on the model's grid with body envelope: what ``python -m SynthCTLib prepare`` writes."""
 
 
 @dataclass(frozen=True)
@@ -76,40 +72,18 @@ def checkSegmentation(node: Any) -> list[Problem]:
     return sorted(problems, key=lambda problem: order[problem.severity])
 
 
-def applyFix(
-    problem: Problem,
-    node: Any,
-    labelId: int | None = None,
-    prepare: Prepare | None = None,
-    saveState: Callable[[], None] | None = None,
-) -> Any:
-    """Put a problem right; returns the node that has it: ``node``, or a new one for :data:`RESAMPLE`.
+def applyFix(problem: Problem, node: Any, labelId: int | None = None) -> None:
+    """Put a problem right in ``node``; labelId: for :data:`SET_LABEL`, what the user has chosen.
 
-    Args:
-        labelId: for :data:`SET_LABEL`, what the user has chosen.
-        prepare: for :data:`ADD_BODY` and :data:`RESAMPLE`; it takes seconds, so the panel rather prepares the mask in
-            the worker and calls :func:`addBody` or importLabelmap itself.
-        saveState: called before the node is changed, so that it can be undone (the Segment Editor's saveStateForUndo).
-
-    Raises ValueError when the problem has no fix, or something needed for it is missing.
+    Raises ValueError when there is no fix that needs neither the engine nor a hand, or no label is chosen. What the
+    engine makes for :data:`ADD_BODY` and :data:`RESAMPLE` is taken in by BodyEnvelope.
     """
-    if problem.fix == RESAMPLE:
-        with tempfile.TemporaryDirectory() as folder:
-            mask = _prepared(node, prepare, Path(folder))
-            return importLabelmap(mask, name=f"{node.GetName()} {_('resampled')}", scene=node.GetScene())
-    if problem.fix == ADD_BODY:
-        with tempfile.TemporaryDirectory() as folder:
-            addBody(node, _prepared(node, prepare, Path(folder)), saveState)
-        return node
     change = _change(problem, node, labelId)
-    if saveState is not None:
-        saveState()
     for segmentId in problem.segmentIds:
         change(segmentId)
-    return node
 
 
-def addBody(node: Any, mask: Path, saveState: Callable[[], None] | None = None) -> str:
+def addBody(node: Any, mask: Path) -> str:
     """Add the body envelope of a prepared mask as a segment, in place of an earlier one; returns the segment's id.
 
     Raises ValueError when the mask has none, or the segmentation is under a warping transform.
@@ -120,8 +94,6 @@ def addBody(node: Any, mask: Path, saveState: Callable[[], None] | None = None) 
         raise ValueError(_("The segmentation is under a warping transform; harden it first."))
     if not (array == _BODY).any():
         raise ValueError(_("The prepared mask has no body envelope."))
-    if saveState is not None:
-        saveState()
     for segment in resolveSegments(node):
         if segment.labelId == _BODY:
             node.GetSegmentation().RemoveSegment(segment.segmentId)
@@ -146,12 +118,6 @@ def _change(problem: Problem, node: Any, labelId: int | None) -> Callable[[str],
             raise ValueError(_("Choose a label first."))
         return lambda segmentId: setSegmentLabel(node, segmentId, chosen)
     raise ValueError(_("This problem has to be put right by hand: {text}").format(text=problem.text))
-
-
-def _prepared(node: Any, prepare: Prepare | None, folder: Path) -> Path:
-    if prepare is None:
-        raise ValueError(_("The engine is needed for this; finish the setup first."))
-    return prepare(exportLabelmap(node, folder / "labels.nrrd").path, folder / "prepared")
 
 
 def _labelProblem(segment: ResolvedSegment) -> Problem:

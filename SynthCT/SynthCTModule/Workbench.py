@@ -154,7 +154,8 @@ class Workbench:
         if problem.fix in (ADD_BODY, RESAMPLE):
             prepareMask(self._preparation, node, model, problem.fix == RESAMPLE, onFixed)
         else:
-            onFixed(applyFix(problem, node, labelId), "")
+            applyFix(problem, node, labelId)
+            onFixed(node, "")
 
     def _contentOf(self, node: Any, labelScheme: str | None) -> Any:
         """What stays equal for as long as a node does; for one that is not followed, never."""

@@ -55,13 +55,12 @@ def chest(scene, phantom):
     return importLabelmap(array, affine, "Chest", scene)
 
 
-def prepareWith(card):
-    def prepare(labelmap, folder):
-        command = [sys.executable, "-m", "SynthCTLib", "prepare", str(labelmap), "--out", str(folder)]
-        subprocess.run([*command, "--model", str(card), "--labels", "maisi"], check=True, capture_output=True)
-        return folder / "mask.nii.gz"
-
-    return prepare
+def prepared(node, folder, card):
+    """The mask that the engine prepares for a segmentation."""
+    labelmap = exportLabelmap(node, folder / "labels.nrrd").path
+    command = [sys.executable, "-m", "SynthCTLib", "prepare", str(labelmap), "--out", str(folder / "prepared")]
+    subprocess.run([*command, "--model", str(card), "--labels", "maisi"], check=True, capture_output=True)
+    return folder / "prepared" / "mask.nii.gz"
 
 
 def test_a_complete_segmentation_has_no_problem(scene, blocks):
@@ -158,7 +157,9 @@ def test_a_fix_can_be_undone(scene):
     addSegment(node, "splen", box((2, 5), (2, 5), (2, 5)))
     history = slicer.vtkSegmentationHistory()
     history.SetSegmentation(node.GetSegmentation())
-    applyFix(coded(checkSegmentation(node), "unknown-segment"), node, saveState=history.SaveState)
+    problem = coded(checkSegmentation(node), "unknown-segment")
+    history.SaveState()
+    applyFix(problem, node)
     assert history.RestorePreviousState()
     assert [(segment.name, segment.labelId) for segment in resolveSegments(node)] == [("splen", None)]
 
@@ -171,12 +172,9 @@ def test_checking_changes_nothing(scene, tmp_path):
     assert (node.GetSegmentation().GetMTime(), node.GetMTime()) == before
 
 
-def test_the_body_envelope_comes_from_the_engine_in_the_right_place(chest, tiny_model):
-    problem = coded(checkSegmentation(chest), "no-body")
-    assert problem.fix == ADD_BODY
-    with pytest.raises(ValueError, match="engine is needed"):
-        applyFix(problem, chest)
-    assert applyFix(problem, chest, prepare=prepareWith(tiny_model)) is chest
+def test_the_body_envelope_comes_from_the_engine_in_the_right_place(chest, tiny_model, tmp_path):
+    assert coded(checkSegmentation(chest), "no-body").fix == ADD_BODY
+    addBody(chest, prepared(chest, tmp_path, tiny_model))
     assert resolveSegments(chest)[-1].labelId == BODY
     assert "no-body" not in [problem.code for problem in checkSegmentation(chest)]
 
@@ -194,13 +192,11 @@ def test_a_second_body_envelope_replaces_the_first(scene, chest, tmp_path):
     assert np.abs(body.mean(axis=0) - positions(box((1, 9), (1, 9), (1, 9)), TURNED, 1).mean(axis=0)).max() < 1.0
 
 
-def test_resampling_makes_a_new_node_and_leaves_the_old_one(scene, chest, tiny_model):
+def test_resampling_is_offered_and_left_to_the_engine(chest):
     problem = Problem.fromFinding(Finding("error", "size-not-allowed", "Too large.", "", "resample"))
     assert problem.fix == RESAMPLE
-    segments = list(chest.GetSegmentation().GetSegmentIDs())
-    node = applyFix(problem, chest, prepare=prepareWith(tiny_model))
-    assert node is not chest and list(chest.GetSegmentation().GetSegmentIDs()) == segments
-    assert {LIVER, BODY} <= exportLabelmapIds(node)
+    with pytest.raises(ValueError, match="by hand"):
+        applyFix(problem, chest)
 
 
 def test_findings_of_the_engine_name_the_segments_that_they_are_about(scene):
