@@ -13,8 +13,18 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 _CHUNK = 1 << 20
-_BYTES = {"uchar": 1, "char": 1, "short": 2, "ushort": 2, "int": 4, "uint": 4, "float": 4, "double": 8}
-_BYTES |= {"longlong": 8, "ulonglong": 8}
+_BYTES = {
+    "longlong": 8,
+    "ulonglong": 8,
+    "uchar": 1,
+    "char": 1,
+    "short": 2,
+    "ushort": 2,
+    "int": 4,
+    "uint": 4,
+    "float": 4,
+    "double": 8,
+}
 _TYPES = {
     **dict.fromkeys(("unsigned char", "uint8", "uint8_t"), "uchar"),
     **dict.fromkeys(("signed char", "int8", "int8_t"), "char"),
