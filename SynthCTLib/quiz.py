@@ -1,6 +1,7 @@
 """A quiz on a case: find it, name it, measure it. The label map is the answer key.
 
-No Qt here: a widget shows :attr:`Quiz.current` and hands over what the learner did. NumPy and SciPy only.
+No Qt and no sentences here: a widget shows :attr:`Quiz.current` in its user's language and hands over what the learner
+did. NumPy and SciPy only.
 """
 
 from __future__ import annotations
@@ -26,14 +27,13 @@ class Answer:
     """What was answered and whether it was right.
 
     ``given`` and ``expected`` are words for the learner ("Spleen", "92 mm"); ``skipped``: no answer was given.
-    ``distance_mm``: for ``find``, how far the point was from the structure. ``sentence`` says all that in words.
+    ``distance_mm``: for ``find``, how far the point was from the structure.
     """
 
     question: Question
     correct: bool
     given: str
     expected: str
-    sentence: str
     distance_mm: float | None = None
     skipped: bool = False
 
@@ -74,20 +74,6 @@ class Quiz:
     def missed(self) -> tuple[int, ...]:
         """Ids of the structures that were asked for and not known, in the order of asking."""
         return tuple(dict.fromkeys(answer.question.label for answer in self.answers if not answer.correct))
-
-    def text(self, question: Question) -> str:
-        """The question in words."""
-        name = _name(question.label)
-        if question.kind == "find":
-            return f"Click the structure: {name}."
-        if question.kind == "name":
-            return "What is the marked structure called?"
-        what = {
-            "volume_ml": "the volume, in milliliters",
-            "extent_mm": "the longest straight extent, in millimeters",
-            "diameter_mm": "the longest diameter in one transverse slice, in millimeters",
-        }
-        return f"Measure {what[question.what or 'volume_ml']}: {name}."
 
     def place(self, label: int) -> tuple[float, float, float]:
         """A point inside a structure, RAS mm, to which the views jump: its voxel nearest to its center of mass."""
@@ -141,14 +127,7 @@ class Quiz:
         return question
 
     def _keep(self, question: Question, correct: bool, given: str, expected: str, **more: Any) -> Answer:
-        if more.get("skipped"):
-            verdict = f"Skipped. The answer is: {expected}."
-        elif correct:
-            verdict = f"Right: {expected}."
-        else:
-            verdict = f"Not quite: {given}. The answer is: {expected}."
-        sentence = f"{verdict} {question.explanation}".strip()
-        answer = Answer(question, correct, given, expected, sentence, **more)
+        answer = Answer(question, correct, given, expected, **more)
         self.answers.append(answer)
         return answer
 
