@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import slicer
 
+from SynthCTModule.VoxelGrid import arrayFromMatrix
+
+_MARGIN = 1.1
+"""A view is so much wider than what it is fitted to."""
 SIDES = ("Red", "Yellow")
 """The two views of Slicer's side-by-side layout."""
 
@@ -24,8 +29,35 @@ def showSideBySide(first: Any, second: Any) -> None:
         logic.FitSliceToBackground()
 
 
-def fitViews() -> None:
-    """Zoom all slice views to what they show."""
+def fitViews(node: Any = None) -> None:
+    """Zoom all slice views to the volumes that they show; those without one to a node (displayable, as segmentations).
+
+    Each view stays on its slice.
+    """
     logics = slicer.app.layoutManager().mrmlSliceLogics()
     for index in range(logics.GetNumberOfItems()):
-        logics.GetItemAsObject(index).FitSliceToBackground()
+        logic = logics.GetItemAsObject(index)
+        if _showsVolume(logic.GetSliceCompositeNode()):
+            logic.FitSliceToBackground()
+        elif node is not None:
+            _fitTo(logic.GetSliceNode(), node)
+
+
+def _showsVolume(composite: Any) -> bool:
+    return bool(composite.GetBackgroundVolumeID() or composite.GetForegroundVolumeID() or composite.GetLabelVolumeID())
+
+
+def _fitTo(sliceNode: Any, node: Any) -> None:
+    bounds = np.zeros(6)
+    node.GetRASBounds(bounds)
+    sizes = bounds[1::2] - bounds[::2]
+    if (sizes <= 0).any():
+        return
+    offset = sliceNode.GetSliceOffset()
+    sliceNode.JumpSliceByCentering(*(bounds[::2] + sizes / 2))
+    sliceNode.SetSliceOffset(offset)
+    axes = arrayFromMatrix(sliceNode.GetSliceToRAS())[:3, :2]
+    width, height = np.abs(axes.T) @ sizes
+    columns, rows = sliceNode.GetDimensions()[:2]
+    step = _MARGIN * max(width / columns, height / rows)
+    sliceNode.SetFieldOfView(step * columns, step * rows, sliceNode.GetFieldOfView()[2])

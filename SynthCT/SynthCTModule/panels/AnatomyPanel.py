@@ -114,7 +114,7 @@ class AnatomyPanel(Panel):
         """Make a node the anatomy of the next run and show it, as its case says where it has one."""
         self.node.inputNode = node
         applyLayout(view or {}, node)
-        fitViews()
+        fitViews(node)
 
     def _onLoadFile(self, _checked: bool = False) -> None:
         path = qt.QFileDialog.getOpenFileName(
@@ -130,6 +130,7 @@ class AnatomyPanel(Panel):
             node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", _("Own anatomy"))
             node.CreateDefaultDisplayNodes()
             drawOn(node, volume)
+            slicer.util.setSliceViewerLayers(background=volume, fit=True)
             self.use(node)
             self.ui.labelsGroupBox.collapsed = False
             self.ui.editorGroupBox.collapsed = False

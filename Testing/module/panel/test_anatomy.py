@@ -50,6 +50,17 @@ def test_a_case_is_loaded_with_its_seed_and_named_segments(ui: Any, node: Any) -
     assert voxels(node.inputNode)[23] > 100
 
 
+def test_views_without_a_volume_are_fitted_to_the_loaded_case(chest: Any) -> None:
+    import slicer
+
+    bounds = [0.0] * 6
+    chest.GetRASBounds(bounds)
+    red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
+    width, height = red.GetFieldOfView()[:2]
+    assert width >= bounds[1] - bounds[0] and height >= bounds[3] - bounds[2]
+    assert min(width / (bounds[1] - bounds[0]), height / (bounds[3] - bounds[2])) < 1.2
+
+
 def test_a_good_anatomy_is_ready_for_a_run(chest: Any, ui: Any) -> None:
     ui.checkButton.click()
     assert ui.checkSummaryLabel.text.startswith("Ready for a run")
@@ -211,6 +222,37 @@ def test_a_label_map_is_taken_as_it_is_and_asks_what_its_numbers_mean(
     ui.schemeComboBox.setCurrentIndex(1)
     ui.generateButton.click()
     assert family.jobs[0]["labels"] == "maisi"
+
+
+def test_a_check_of_a_label_map_says_what_its_numbers_could_mean(ui: Any, node: Any) -> None:
+    node.inputNode = label_map(np.array([1, 5]))
+    ui.checkButton.click()
+    assert "before a run: 1" in ui.checkSummaryLabel.text
+    assert "could be MAISI ids or TotalSegmentator" in ui.problemTable.item(0, 0).text()
+    ui.schemeComboBox.setCurrentIndex(1)
+    ui.checkButton.click()
+    assert ui.checkSummaryLabel.text == "Ready for a run"
+
+
+def test_a_check_of_a_label_map_names_the_number_that_is_no_label(ui: Any, node: Any) -> None:
+    node.inputNode = label_map(np.array([1, 199]))
+    ui.checkButton.click()
+    assert "199" in ui.problemTable.item(0, 0).text()
+
+
+def label_map(numbers: np.ndarray) -> Any:
+    """A label map volume with a block of each number."""
+    import slicer
+
+    from SynthCTModule.VoxelGrid import fillImage
+
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Numbers")
+    image = slicer.vtkOrientedImageData()
+    fillImage(
+        image, np.asfortranarray(np.kron(numbers, np.ones(8)).astype(np.uint8)[:, None, None].repeat(8, 1).repeat(8, 2))
+    )
+    slicer.vtkSlicerSegmentationsModuleLogic.CopyOrientedImageDataToVolumeNode(image, volume)
+    return volume
 
 
 def test_a_damaged_file_is_refused_before_slicer_reads_it(
