@@ -58,8 +58,9 @@ class EfficientNetLite0:
 class RandomConvolutions:
     """Fixed random weights: four stages of convolution, ReLU and pooling; mean and spread of the maps of all stages.
 
-    No pretrained network knows CT and can be redistributed; random features have no preference for photographs and see
-    texture and density rather than content (random embeddings for generative models: Naeem et al., ICML 2020).
+    Half of the first filters have no mean and so see edges and texture whatever the density. Logarithms make a doubled
+    texture count as much where there is little of it as where there is much. Random features see texture and density
+    rather than content, and have no preference for photographs (for generative models: Naeem et al., ICML 2020).
     """
 
     name = "random-convolutions"
@@ -67,7 +68,7 @@ class RandomConvolutions:
 
     def __init__(self, slices: int) -> None:
         self.slices = slices
-        self.fingerprint = f"{self.name} 1 {slices}"
+        self.fingerprint = f"{self.name} 2 {slices}"
         rng = np.random.default_rng(20200713)
         self.stages = nn.ModuleList()
         inputs = 1
@@ -75,6 +76,9 @@ class RandomConvolutions:
             layer = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")
             weights = rng.standard_normal((outputs, inputs, 3, 3)) * np.sqrt(2 / (9 * inputs))
             biases = rng.uniform(-0.2, 0.2, outputs)
+            if inputs == 1:
+                weights[: outputs // 2] -= weights[: outputs // 2].mean((1, 2, 3), keepdims=True)
+                biases[: outputs // 2] = 0
             layer.load_state_dict({"weight": torch.from_numpy(weights), "bias": torch.from_numpy(biases)})
             self.stages.append(nn.Sequential(layer, nn.ReLU(), nn.AvgPool2d(2)))
             inputs = outputs
@@ -89,7 +93,7 @@ class RandomConvolutions:
             for stage in self.stages:
                 maps = stage(maps)
                 found += [maps.mean((2, 3)), maps.std((2, 3))]
-            result[plane] = torch.cat(found, 1).numpy()
+            result[plane] = torch.cat(found, 1).add(0.01).log().numpy()
         return result
 
 
