@@ -101,7 +101,7 @@ def _fields(node: Any, path: Path, labels: Any, settings: dict[str, Any]) -> dic
         "region": str(region) if region else known.get("region", "chest"),
         "source": known.get("source") or _("Drawn by the author of this file"),
         "changes": known.get("changes") or _("None"),
-        "licence": known.get("licence") or {"name": "CC BY 4.0", "url": "https://creativecommons.org/licenses/by/4.0/"},
+        "licence": known.get("licence") or {"name": _("Not stated; ask the author of this file"), "url": ""},
         "citation": list(known.get("citation") or []),
         "learning_goals": list(known.get("learning_goals") or []),
         "clinical_text": known.get("clinical_text", ""),
