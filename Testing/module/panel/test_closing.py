@@ -55,14 +55,19 @@ def test_a_module_that_goes_ends_every_process(widget: Any, ui: Any, family: Fak
     assert told == []
 
 
-def test_opening_a_scene_with_a_node_in_it_does_not_end_a_quiz(chest: Any, ui: Any) -> None:
+def test_opening_a_scene_leaves_a_quiz_and_closing_it_ends_it(chest: Any, ui: Any, widget: Any) -> None:
     import slicer
 
+    from SynthCTModule.panels.QuizPanel import QuizPanel
+
+    panel = next(panel for panel in widget.panels if isinstance(panel, QuizPanel))
+    ui.quizComboBox.setCurrentIndex(ui.quizComboBox.findData("name"))
     ui.startQuizButton.click()
-    shown = ui.quizWidget.visible
     slicer.mrmlScene.StartState(slicer.vtkMRMLScene.ImportState)
     slicer.mrmlScene.EndState(slicer.vtkMRMLScene.ImportState)
-    assert shown and ui.quizWidget.visible
+    assert panel._quiz is not None
+    slicer.mrmlScene.Clear(0)
+    assert panel._quiz is None
 
 
 def test_a_module_whose_setup_has_failed_can_be_closed(application: Any, monkeypatch: pytest.MonkeyPatch) -> None:
