@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ MARK = "SYNTHETIC"
 COMMENT = "SYNTHETIC image made by SynthCT from a segmentation. Not a patient, not for clinical use."
 _CT_PLUGIN = "DICOMScalarVolumePlugin"
 _SEG_PLUGIN = "DICOMSegmentationPlugin"
+_INSTANCES = "DICOM.instanceUIDs"
+"""Attribute of a volume by which QuantitativeReporting finds its files in the database."""
 
 
 def syntheticTags(name: str, seed: int | None) -> dict[str, str]:
@@ -42,34 +45,69 @@ def ctExportReason(modules: Any = None) -> str:
     return ""
 
 
-def segExportReason(modules: Any = None) -> str:
-    """Why a mask cannot be exported as DICOM segmentation here; empty when it can."""
-    plugins = getattr(modules or slicer.modules, "dicomPlugins", {})
-    if _SEG_PLUGIN not in plugins or not hasattr(modules or slicer.modules, "quantitativereporting"):
+def segExportReason(modules: Any = None, database: Any = None) -> str:
+    """Why a mask cannot be exported as DICOM segmentation here; empty when it can.
+
+    database: ctkDICOMDatabase; None: Slicer's.
+    """
+    modules = modules or slicer.modules
+    plugins = getattr(modules, "dicomPlugins", {})
+    if _SEG_PLUGIN not in plugins or not hasattr(modules, "quantitativereporting"):
         return _("Install the extension QuantitativeReporting first, or save the mask as .seg.nrrd.")
-    return ""
+    if not hasattr(modules, "itkimage2segimage"):
+        return _("Install the extension DCMQI first, which QuantitativeReporting uses, or save the mask as .seg.nrrd.")
+    database = database or getattr(slicer, "dicomDatabase", None)
+    if database is None or not database.isOpen:
+        return _("Slicer's DICOM database is not open: open the module DICOM once. Or save the mask as .seg.nrrd.")
+    return ctExportReason(modules)
 
 
 def exportCt(volumeNode: Any, folder: Path, seed: int | None = None, modules: Any = None) -> list[Path]:
-    """Write a CT node as DICOM series into ``folder``; returns the files. Raises RuntimeError with the reason."""
+    """Write a CT as DICOM series into ``folder``; returns its files in the order of the slices.
+
+    Every file says that it is synthetic; so do patient and study in the subject hierarchy. Raises RuntimeError with
+    the reason.
+    """
     modules = modules or slicer.modules
     _stop(ctExportReason(modules))
     item = _withPatientAndStudy(volumeNode)
     folder.mkdir(parents=True, exist_ok=True)
     before = set(_files(folder))
-    _export(modules.dicomPlugins[_CT_PLUGIN](), item, syntheticTags(volumeNode.GetName(), seed), folder)
+    tags = syntheticTags(volumeNode.GetName(), seed)
+    plain = {tag: _ascii(value) for tag, value in tags.items()}
+    _export(modules.dicomPlugins[_CT_PLUGIN](), item, plain, folder)
     written = sorted(set(_files(folder)) - before)
-    markSynthetic(written)
+    markSynthetic(written, tags["SeriesDescription"])
     return written
 
 
-def exportSeg(segmentationNode: Any, folder: Path, seed: int | None = None, modules: Any = None) -> None:
-    """Write a mask as DICOM segmentation into ``folder``. Raises RuntimeError with the reason."""
-    modules = modules or slicer.modules
-    _stop(segExportReason(modules))
-    item = _withPatientAndStudy(segmentationNode)
-    tags = {**syntheticTags(segmentationNode.GetName(), seed), "Modality": "SEG"}
+def exportSeg(
+    segmentationNode: Any,
+    volumeNode: Any,
+    folder: Path,
+    seed: int | None = None,
+    modules: Any = None,
+    database: Any = None,
+) -> None:
+    """Write a mask as DICOM segmentation of its CT into ``folder``. Raises RuntimeError with the reason.
+
+    A DICOM segmentation refers to the images of a series that is in the DICOM database, and takes patient and study
+    from them. Unless that is so, the CT is exported into ``folder`` first and copied into the database.
+    """
+    modules, database = modules or slicer.modules, database or getattr(slicer, "dicomDatabase", None)
+    _stop(segExportReason(modules, database))
     folder.mkdir(parents=True, exist_ok=True)
+    if not _isInDatabase(volumeNode, database):
+        _putIntoDatabase(volumeNode, exportCt(volumeNode, folder, seed, modules), database)
+    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    hierarchy, volumeItem = hierarchyItem(volumeNode)
+    _hierarchy, item = hierarchyItem(segmentationNode)
+    hierarchy.SetItemParent(item, hierarchy.GetItemParent(volumeItem))
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    uids = volumeNode.GetAttribute(_INSTANCES)
+    hierarchy.SetItemAttribute(item, constants.GetDICOMReferencedInstanceUIDsAttributeName(), uids)
+    description = _ascii(syntheticTags(segmentationNode.GetName(), seed)["SeriesDescription"])
+    tags = {"Modality": "SEG", "SeriesDescription": description}
     _export(modules.dicomPlugins[_SEG_PLUGIN](), item, tags, folder)
 
 
@@ -91,16 +129,50 @@ def saveMask(segmentationNode: Any, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def markSynthetic(files: Iterable[Path]) -> None:
-    """Write into DICOM files what Slicer's exporter has no field for: image comments, and that nothing was acquired."""
+def markSynthetic(files: Iterable[Path], description: str) -> None:
+    """Write into DICOM files what Slicer's exporter has no field for, or writes in ASCII only.
+
+    Image comments, that nothing was acquired, and the series description with its character set.
+    """
     import pydicom
 
     for path in files:
         dataset = pydicom.dcmread(path)
+        dataset.SpecificCharacterSet = "ISO_IR 192"  # UTF-8
+        dataset.SeriesDescription = description
         dataset.ImageComments = COMMENT
         dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
         dataset.DerivationDescription = COMMENT
         dataset.save_as(path)
+
+
+def _isInDatabase(volumeNode: Any, database: Any) -> bool:
+    uids = (volumeNode.GetAttribute(_INSTANCES) or "").split()
+    return bool(uids) and all(database.fileForInstance(uid) for uid in uids)
+
+
+def _putIntoDatabase(volumeNode: Any, files: list[Path], database: Any) -> None:
+    """Copy a series into the database, and note on the node and in the subject hierarchy which it is."""
+    import pydicom
+
+    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
+    for path in files:
+        database.insert(str(path))
+    uids = " ".join(header.SOPInstanceUID for header in headers)
+    volumeNode.SetAttribute(_INSTANCES, uids)
+    if not _isInDatabase(volumeNode, database):
+        volumeNode.RemoveAttribute(_INSTANCES)
+        _stop(_("The CT could not be copied into the DICOM database; is there enough space?"))
+    hierarchy, item = hierarchyItem(volumeNode)
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    hierarchy.SetItemUID(item, constants.GetDICOMUIDName(), headers[0].SeriesInstanceUID)
+    hierarchy.SetItemUID(item, constants.GetDICOMInstanceUIDName(), uids)
+    hierarchy.SetItemUID(hierarchy.GetItemParent(item), constants.GetDICOMUIDName(), headers[0].StudyInstanceUID)
+
+
+def _ascii(text: str) -> str:
+    """Text for programs that may not say which character set they write."""
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
 
 
 def _export(plugin: Any, item: int, tags: dict[str, str], folder: Path) -> None:

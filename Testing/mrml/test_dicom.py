@@ -38,6 +38,9 @@ READ_BY_SLICER = {
 }  # fmt: skip
 
 
+STUDY, SERIES = generate_uid(), generate_uid()
+
+
 class Exportable:
     """As qSlicerDICOMExportable: tags by name, and a directory."""
 
@@ -75,6 +78,62 @@ class Plugin:
         return ""
 
 
+class Database:
+    """As ctkDICOMDatabase: keeps a copy of what is inserted."""
+
+    isOpen = True
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+
+    def insert(self, path: str) -> None:
+        self.files[pydicom.dcmread(path).SOPInstanceUID] = path
+
+    def fileForInstance(self, uid: str) -> str:
+        return self.files.get(uid, "")
+
+
+class SegPlugin:
+    """As QuantitativeReporting's plugin: patient and study come from the series in the database, else it refuses."""
+
+    def __init__(self, scene, database: Database) -> None:
+        self.scene, self.database = scene, database
+
+    def examineForExport(self, item: int) -> list[Exportable]:
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
+        uids = hierarchy.GetItemAttribute(item, "DICOM.ReferencedInstanceUIDs").split()
+        return [Exportable(item)] if all(map(self.database.fileForInstance, uids)) else []
+
+    def export(self, exportables: list[Exportable]) -> str:
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
+        for exportable in exportables:
+            node = hierarchy.GetItemDataNode(exportable.subjectHierarchyItemID)
+            volume = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+            if volume is None:
+                return "Referenced volume is not found for the segmentation."
+            uids = (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
+            if not uids:
+                return "VolumeNode has no attribute DICOM.instanceUIDs"
+            first = pydicom.dcmread(self.database.fileForInstance(uids[0]))
+            copied = Exportable(0)
+            copied.tags = {name: str(first.get(name, "")) for name in ("PatientName", "PatientID")}
+            copied.tags |= {name: exportable.tag(name) for name in ("SeriesDescription", "Modality")}
+            write(Path(exportable.directory) / "segmentation.dcm", copied)
+        return ""
+
+
+def segModules(scene, database: Database) -> SimpleNamespace:
+    modules = modulesOf(scene, quantitativereporting=object(), itkimage2segimage=object())
+    modules.dicomPlugins["DICOMSegmentationPlugin"] = lambda: SegPlugin(scene, database)
+    return modules
+
+
+def maskOf(scene) -> tuple:
+    ct = templateVolume(Grid((16, 16, 16), TURNED), "Chest CT", scene)
+    mask = importLabelmap(box((2, 5), (2, 5), (2, 5)).astype(np.uint8) * LIVER, TURNED, "Mask Größe", scene)
+    return mask, ct
+
+
 def write(path: Path, exportable: Exportable) -> None:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
@@ -82,6 +141,7 @@ def write(path: Path, exportable: Exportable) -> None:
     dataset = pydicom.Dataset()
     dataset.file_meta = meta
     dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = STUDY, SERIES
     dataset.PatientName, dataset.PatientID = exportable.tag("PatientName"), exportable.tag("PatientID")
     dataset.SeriesDescription, dataset.Modality = exportable.tag("SeriesDescription"), exportable.tag("Modality")
     dataset.save_as(path, enforce_file_format=True)
@@ -111,7 +171,7 @@ def test_an_export_that_is_impossible_stops_with_the_reason(scene, tmp_path):
     with pytest.raises(RuntimeError, match="without the DICOM module"):
         exportCt(volume, tmp_path, modules=SimpleNamespace())
     with pytest.raises(RuntimeError, match="QuantitativeReporting"):
-        exportSeg(volume, tmp_path, modules=SimpleNamespace())
+        exportSeg(volume, volume, tmp_path, modules=SimpleNamespace())
 
 
 def test_every_written_file_is_marked_in_patient_series_and_image_comments(scene, tmp_path):
@@ -158,10 +218,56 @@ def test_slicers_refusal_reaches_the_user(scene, tmp_path):
         exportCt(templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene), tmp_path, modules=modules)
 
 
-def test_the_mask_goes_through_the_plugin_where_quantitativereporting_is(scene, tmp_path):
-    mask = importLabelmap(box((2, 5), (2, 5), (2, 5)).astype(np.uint8) * LIVER, TURNED, "Mask", scene)
-    exportSeg(mask, tmp_path / "seg", 7, modulesOf(scene, quantitativereporting=object()))
-    assert len(list((tmp_path / "seg").rglob("*.dcm"))) == 2
+def test_a_segmentation_refers_to_its_ct_which_goes_into_the_database_once(scene, tmp_path):
+    database = Database()
+    (mask, ct), modules = maskOf(scene), segModules(scene, database)
+    exportSeg(mask, ct, tmp_path / "seg", 7, modules, database)
+    written = pydicom.dcmread(tmp_path / "seg" / "segmentation.dcm")
+    assert str(written.PatientName) == "SYNTHETIC^SynthCT" and written.Modality == "SEG"
+    assert written.SeriesDescription == "SYNTHETIC Mask Groe, seed 7"
+    uids = ct.GetAttribute("DICOM.instanceUIDs").split()
+    assert uids == [pydicom.dcmread(path).SOPInstanceUID for path in sorted((tmp_path / "seg").rglob("IMG*.dcm"))]
+    hierarchy, item = hierarchyItem(mask)
+    _hierarchy, ctItem = hierarchyItem(ct)
+    assert hierarchy.GetItemParent(item) == hierarchy.GetItemParent(ctItem)
+    assert hierarchy.GetItemUID(ctItem, "DICOMInstanceUID").split() == uids
+    exportSeg(mask, ct, tmp_path / "again", 7, modules, database)
+    assert len(database.files) == 2 and [path.name for path in (tmp_path / "again").iterdir()] == ["segmentation.dcm"]
+
+
+def test_a_segmentation_is_not_exported_when_the_database_keeps_nothing(scene, tmp_path):
+    database = Database()
+    database.insert = lambda _path: None
+    mask, ct = maskOf(scene)
+    with pytest.raises(RuntimeError, match="copied into the DICOM database"):
+        exportSeg(mask, ct, tmp_path / "seg", 7, segModules(scene, database), database)
+    assert ct.GetAttribute("DICOM.instanceUIDs") is None
+
+
+def test_dicom_seg_needs_its_extensions_and_an_open_database(scene):
+    database = Database()
+    modules = segModules(scene, database)
+    assert segExportReason(modules, database) == ""
+    database.isOpen = False
+    assert "open the module DICOM" in segExportReason(modules, database)
+    del modules.itkimage2segimage
+    assert "DCMQI" in segExportReason(modules, database)
+
+
+def test_letters_beyond_ascii_are_written_with_their_character_set(scene, tmp_path):
+    volume = templateVolume(Grid((4, 4, 4), np.eye(4)), "Größe 胸部", scene)
+    given = []
+
+    class Watched(Plugin):
+        def export(self, exportables):
+            given.append(exportables[0].tag("SeriesDescription"))
+            return super().export(exportables)
+
+    modules = modulesOf(scene)
+    modules.dicomPlugins["DICOMScalarVolumePlugin"] = lambda: Watched(scene)
+    dataset = pydicom.dcmread(exportCt(volume, tmp_path, 7, modules)[0])
+    assert given[0].isascii()
+    assert dataset.SpecificCharacterSet == "ISO_IR 192" and "Größe 胸部" in dataset.SeriesDescription
 
 
 def test_a_saved_mask_is_read_by_the_engine_and_appears_complete_or_not_at_all(scene, tmp_path):

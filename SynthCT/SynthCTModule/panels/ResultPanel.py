@@ -64,11 +64,7 @@ class ResultPanel(Panel):
         self._shown = ct
         self.ui.resultSummaryLabel.text = _summary(ct, report)
         mask = self.mask()
-        centers = {}
-        if mask is not None:
-            composed, _segments = composeSegmentation(mask)
-            centers = labelCenters(composed.array, composed.grid.affine) if composed.grid else {}
-        self._organs.show(organRows(report, centers) if report else [])
+        self._organs.show(organRows(report, {}) if report else [], lambda: organRows(report, _centers(mask)))
         self._showRenderings(report)
 
     def mask(self) -> Any:
@@ -155,14 +151,21 @@ class ResultPanel(Panel):
     def _onExportDicom(self, _checked: bool = False) -> None:
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder for the DICOM files"))
         if folder:
-            with shownErrors():
+            with shownErrors(), slicer.util.WaitCursor():
                 exportCt(self.node.resultVolume, Path(folder), storedSeed(self.node.resultVolume))
 
     def _onExportDicomSeg(self, _checked: bool = False) -> None:
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder for the DICOM files"))
         if folder:
-            with shownErrors():
-                exportSeg(self.mask(), Path(folder), storedSeed(self.node.resultVolume))
+            ct = self.node.resultVolume
+            with shownErrors(), slicer.util.WaitCursor():
+                exportSeg(self.mask(), ct, Path(folder), storedSeed(ct))
+
+
+def _centers(mask: Any) -> Any:
+    """A place in each structure of a result; it takes long for a large one."""
+    composed, _segments = composeSegmentation(mask) if mask is not None else (None, ())
+    return labelCenters(composed.array, composed.grid.affine) if composed and composed.grid else {}
 
 
 def _summary(ct: Any, report: Any) -> str:

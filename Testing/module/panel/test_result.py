@@ -29,6 +29,22 @@ def test_the_organ_check_has_a_light_for_each_structure_the_worst_first(ct: Any,
     assert all(not table.item(row, 0).icon().isNull() for row in range(table.rowCount))
 
 
+def test_a_result_is_not_composed_before_a_click_on_an_organ(
+    chest: Any, ui: Any, family: FakeFamily, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import SynthCTModule.panels.ResultPanel as resultPanel
+
+    composed: list[Any] = []
+    compose = resultPanel.composeSegmentation
+    monkeypatch.setattr(resultPanel, "composeSegmentation", lambda mask: composed.append(mask) or compose(mask))
+    ui.generateButton.click()
+    family.finish()
+    assert ui.organTable.rowCount > 0 and composed == []
+    ui.organTable.cellClicked.emit(0, 0)
+    ui.organTable.cellClicked.emit(1, 0)
+    assert len(composed) == 1
+
+
 def test_a_click_on_an_organ_shows_it_in_the_slices(ct: Any, ui: Any) -> None:
     import slicer
 
@@ -172,3 +188,19 @@ def test_a_volume_that_is_no_result_says_so(ui: Any, node: Any) -> None:
 def test_without_a_result_its_buttons_say_why_they_are_disabled(ui: Any) -> None:
     assert not ui.exportNiftiButton.enabled
     assert ui.exportNiftiButton.toolTip == "There is no CT yet."
+
+
+def test_the_dicom_segmentation_is_made_of_the_chosen_ct_and_its_mask(
+    ct: Any, ui: Any, tmp_path: Path, answer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import SynthCTModule.panels.ResultPanel as panel
+    from SynthCTModule.ResultNodes import MASK_ROLE
+
+    asked: list[Any] = []
+    monkeypatch.setattr(panel, "segExportReason", lambda: "")
+    monkeypatch.setattr(panel, "exportSeg", lambda *given: asked.extend(given))
+    ct.Modified()
+    ui.exportDicomSegButton.enabled = True
+    answer(tmp_path)
+    ui.exportDicomSegButton.click()
+    assert asked == [ct.GetNodeReference(MASK_ROLE), ct, tmp_path, 11]
