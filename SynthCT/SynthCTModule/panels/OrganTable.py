@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -23,6 +24,7 @@ class OrganTable:
     def __init__(self, table: Any) -> None:
         self._table = table
         self._rows: list[OrganRow] = []
+        self._place: Callable[[], list[OrganRow]] | None = None
         table.setHorizontalHeaderLabels([_("Structure"), _("Median HU"), _("Expected")])
         table.verticalHeader().setVisible(False)
         header = table.horizontalHeader()
@@ -31,9 +33,9 @@ class OrganTable:
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         table.connect("cellClicked(int,int)", self._onClicked)
 
-    def show(self, rows: list[OrganRow]) -> None:
-        """Show these rows in place of the earlier ones."""
-        self._rows = rows
+    def show(self, rows: list[OrganRow], place: Callable[[], list[OrganRow]]) -> None:
+        """Show these rows in place of the earlier ones. ``place`` gives them with their places, at the first click."""
+        self._rows, self._place = rows, place
         self._table.setRowCount(len(rows))
         for number, row in enumerate(rows):
             cells = (row.name, _hu(row.medianHu), _range(row))
@@ -48,6 +50,8 @@ class OrganTable:
         self._table.resizeRowsToContents()
 
     def _onClicked(self, number: int, _column: int) -> None:
+        if self._place is not None:
+            self._rows, self._place = self._place(), None
         if self._rows[number].center is not None:
             jumpTo(self._rows[number].center)
 
