@@ -295,7 +295,7 @@ class SynthCTTest(ScriptedLoadableModuleTest):
 
     def runTest(self):
         """Called by Slicer."""
-        for test in (self.test_SampleCaseBecomesCt, self.test_OutputVolume, self.test_Cancel):
+        for test in (self.test_SampleCaseBecomesCt, self.test_OutputVolume, self.test_Cancel, self.test_Kill):
             self.setUp()
             test()
 
@@ -346,3 +346,13 @@ class SynthCTTest(ScriptedLoadableModuleTest):
         self.assertTrue(run.wait(10))
         self.assertEqual(run.outcome.state, RunState.CANCELLED)
         self.assertEqual(results(), [])
+
+    def test_Kill(self):
+        """A process of Slicer's own Python is gone within 2 seconds, whether or not PyTorch is there."""
+        from SynthCTModule.SelfTest import secondsToEnd
+        from SynthCTModule.WorkerProcess import SlicerWorkerProcess
+
+        self.delayDisplay(_("Starting and ending a process"))
+        process = SlicerWorkerProcess()
+        self.assertLess(secondsToEnd(process), 2)
+        self.assertFalse(process.isRunning())

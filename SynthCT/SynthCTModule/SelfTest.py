@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,6 +78,30 @@ class PaintingProcess:
 
 
 _FILES = {"ct": "ct.nrrd", "mask": "mask.nrrd", "report": "report.json"}
+
+
+def secondsToEnd(process: WorkerProcess, patience: float = 30.0) -> float:
+    """Start a Python that sleeps, kill it with its launcher, and return the seconds until the end was told.
+
+    Raises RuntimeError when Python does not start, or does not end, within ``patience`` seconds.
+    """
+    lines: list[str] = []
+    codes: list[int] = []
+    process.start(["-c", "import time; print('started', flush=True); time.sleep(300)"], lines.append, codes.append)
+    _waitFor(process, lambda: "started" in lines, patience)
+    began = time.monotonic()
+    process.kill()
+    _waitFor(process, lambda: bool(codes), patience)
+    return time.monotonic() - began
+
+
+def _waitFor(process: WorkerProcess, done: Callable[[], bool], patience: float) -> None:
+    began = time.monotonic()
+    while not done():
+        if time.monotonic() - began > patience:
+            process.kill()
+            raise RuntimeError(f"Slicer's Python did not answer within {patience:.0f} s.")
+        process.pump()
 
 
 def labelVoxels(node: Any) -> dict[int, int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from SynthCTModule.WorkerProcess import PopenWorkerProcess
 from Testing.module.bench.fake_worker import FakeFamily
 
 
@@ -28,15 +29,31 @@ def test_the_self_test_passes_without_the_engine(module: Any, monkeypatch: pytes
     import SynthCTModule.SelfTest as selfTest
 
     monkeypatch.setattr(selfTest, "find_spec", lambda _name: None)
+    monkeypatch.setattr("SynthCTModule.WorkerProcess.SlicerWorkerProcess", PopenWorkerProcess)
     module.SynthCTTest().runTest()
+
+
+def test_the_self_test_notices_a_process_that_does_not_end(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from SynthCTModule.ProcessTree import ProcessTree
+    from SynthCTModule.SelfTest import secondsToEnd
+
+    process = PopenWorkerProcess()
+    with monkeypatch.context() as broken:
+        broken.setattr(ProcessTree, "kill", lambda _self: None)
+        with pytest.raises(RuntimeError, match="did not answer"):
+            secondsToEnd(process, 3)
+    assert secondsToEnd(PopenWorkerProcess()) < 2
+    process.kill()
+    while process.isRunning():
+        process.pump()
 
 
 @pytest.mark.slow
 def test_the_self_test_passes_with_the_engine(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import SynthCTModule.SelfTest as selfTest
-    from SynthCTModule.WorkerProcess import PopenWorkerProcess
 
     monkeypatch.setattr(selfTest, "SlicerWorkerProcess", PopenWorkerProcess)
+    monkeypatch.setattr("SynthCTModule.WorkerProcess.SlicerWorkerProcess", PopenWorkerProcess)
     module.SynthCTTest().runTest()
 
 
