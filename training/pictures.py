@@ -38,10 +38,10 @@ def beside_each_other(pictures: Sequence[Image.Image]) -> Image.Image:
 
 
 def axial_row(hu: np.ndarray, spacing: Sequence[float], count: int) -> Image.Image:
-    """Neighboring axial slices from the middle of the body, at half size."""
-    box = body_box(hu)[2]
-    first = max(0, (box.start + box.stop - count) // 2)
-    slices = [plane_picture(hu, spacing, 2, z) for z in range(first, min(first + count, hu.shape[2]))]
+    """Neighboring axial slices from the middle of the body, cut to it, at half size."""
+    body = hu[body_box(hu)]
+    first = max(0, (body.shape[2] - count) // 2)
+    slices = [plane_picture(body, spacing, 2, z) for z in range(first, min(first + count, body.shape[2]))]
     return beside_each_other([p.resize((p.width // 2, p.height // 2)) for p in slices])
 
 

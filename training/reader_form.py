@@ -33,7 +33,7 @@ CATEGORIES = {
         "Anatomic features are correct",
     ),
 }
-AXIAL_SLICES = 6
+AXIAL_SLICES = 12
 
 STYLE = "body{font-family:sans-serif;max-width:70em;margin:auto}img{max-width:100%;background:#000}label{display:block}"
 SAVE = """
