@@ -80,7 +80,10 @@ def test_loaded_networks_are_those_of_the_files_and_ready_to_run(filled: ModelSt
     for part in PARTS:
         network = getattr(networks, part)
         assert not network.training and not any(p.requires_grad for p in network.parameters())
-        assert all(torch.equal(network.state_dict()[k], v) for k, v in random_state(card, part).items())
+        state, stored = network.state_dict(), random_state(card, part)
+        # The convolution behind a doubling is one layer with it (test_acceleration.py shows that they are equal).
+        assert all(".upsampler.conv1." in key for key in stored.keys() - state.keys())
+        assert all(torch.equal(state[key], stored[key]) for key in stored.keys() & state.keys())
     image = networks.autoencoder.decode(torch.zeros(1, 4, 4, 4, 4))
     assert image.shape == (1, 1, 16, 16, 16) and torch.isfinite(image).all()
 
