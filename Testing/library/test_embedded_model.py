@@ -36,7 +36,9 @@ def test_its_card_says_what_it_was_trained_on_and_how_good_it_is() -> None:
     assert card.sources and all(source["licence"] and source["citation"] for source in card.sources)
     assert not any("NC" in source["licence"].upper().split() for source in card.sources)
     assert card.training and card.quality and card.intended_use and card.excluded_use
-    assert "synthetic" in card.quality["dice_with_mask"] and "painter" in card.quality["distance_to_real"]
+    assert card.quality["following"]["bone"]["share"] > 0.85
+    assert all(found["mean"]["ratio"] < 1.5 for found in card.quality["frechet"].values())
+    assert card.quality["memorization"]["copies"] <= card.quality["memorization"]["control"]
 
 
 def test_a_real_label_map_that_it_has_never_seen_becomes_a_plausible_ct(tmp_path: Path) -> None:
