@@ -17,6 +17,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from SynthCTModule.Choices import DeviceChoice, LabelScheme, PresetChoice, RegionChoice
+from SynthCTModule.SampleCases import registerSampleData
 
 #
 # SynthCT
@@ -41,43 +42,6 @@ Uses the networks of MAISI (Guo et al., WACV 2025, arXiv 2409.11169; MAISI-v2, a
 cases name their sources and licences.
 """)
         slicer.app.connect("startupCompleted()", registerSampleData)
-
-
-#
-# Sample data
-#
-
-
-def registerSampleData() -> None:
-    """Offer the bundled cases in the Sample Data module; they are on disk, nothing is downloaded.
-
-    Called while Slicer starts: reads titles only, and imports nothing heavy.
-    """
-    import SampleData
-
-    from SynthCTModule.EnginePath import ensureEngineOnPath
-
-    ensureEngineOnPath()
-    from SynthCTLib.cases import bundled_titles
-
-    for path, title in bundled_titles().items():
-        SampleData.SampleDataLogic.registerCustomSampleDataSource(
-            category="SynthCT",
-            sampleName=title,
-            uris=path.as_uri(),
-            fileNames=f"{path.parent.name}.nii.gz",
-            nodeNames=title,
-            loadFileTypes="SegmentationFile",
-            customDownloader=lambda _source, folder=path.parent: loadSampleCase(folder),
-        )
-
-
-def loadSampleCase(folder):
-    """Put the case of a folder into the scene; returns its vtkMRMLSegmentationNode."""
-    from SynthCTLib.cases import read_case
-    from SynthCTModule.Cases import loadCase
-
-    return loadCase(read_case(folder))
 
 
 #
@@ -157,10 +121,13 @@ class SynthCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """Called when Slicer closes or the module is reloaded: no process and no file is left behind."""
-        if self.logic is not None:  # else setup() has failed
-            self.setParameterNode(None)
-            self.logic.shutdown()
-        self.removeObservers()
+        try:
+            if self.logic is not None:  # else setup() has failed
+                self.setParameterNode(None)
+        finally:
+            if self.logic is not None:
+                self.logic.shutdown()
+            self.removeObservers()
 
     def enter(self) -> None:
         """Called each time the user opens this module."""

@@ -52,9 +52,10 @@ def segExportReason(modules: Any = None, database: Any = None) -> str:
     """
     modules = modules or slicer.modules
     plugins = getattr(modules, "dicomPlugins", {})
-    if _SEG_PLUGIN not in plugins or not hasattr(modules, "quantitativereporting"):
+    ownPlugin = hasattr(plugins.get(_SEG_PLUGIN), "_dcmqi_binary")  # Slicer 5.13 has it without extensions
+    if _SEG_PLUGIN not in plugins or not (ownPlugin or hasattr(modules, "quantitativereporting")):
         return _("Install the extension QuantitativeReporting first, or save the mask as .seg.nrrd.")
-    if not hasattr(modules, "itkimage2segimage"):
+    if not (ownPlugin or hasattr(modules, "itkimage2segimage")):
         return _("Install the extension DCMQI first, which QuantitativeReporting uses, or save the mask as .seg.nrrd.")
     database = database or getattr(slicer, "dicomDatabase", None)
     if database is None or not database.isOpen:
@@ -72,11 +73,11 @@ def exportCt(volumeNode: Any, folder: Path, seed: int | None = None, modules: An
     _stop(ctExportReason(modules))
     item = _withPatientAndStudy(volumeNode)
     folder.mkdir(parents=True, exist_ok=True)
-    before = set(_files(folder))
+    before = _files(folder)
     tags = syntheticTags(volumeNode.GetName(), seed)
     plain = {tag: _ascii(value) for tag, value in tags.items()}
     _export(modules.dicomPlugins[_CT_PLUGIN](), item, plain, folder)
-    written = sorted(set(_files(folder)) - before)
+    written = sorted(path for path, state in _files(folder).items() if before.get(path) != state)
     markSynthetic(written, tags["SeriesDescription"])
     return written
 
@@ -199,8 +200,10 @@ def _withPatientAndStudy(node: Any) -> int:
     return item
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+def _files(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Files with their time and inode: an export into the same folder again may take the same names."""
+    states = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {path: (state.st_mtime_ns, state.st_ino) for path, state in states.items()}
 
 
 def _stop(reason: str) -> None:

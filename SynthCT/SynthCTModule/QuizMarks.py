@@ -89,6 +89,8 @@ class StructureMark:
         """Show this segment alone."""
         self.hideAll()
         display = mask.GetDisplayNode()
+        if mask.GetScene() is None or display is None:  # deleted by the user
+            return
         segmentIds = mask.GetSegmentation().GetSegmentIDs()
         self._mask, self._segments = mask, {one: bool(display.GetSegmentVisibility(one)) for one in segmentIds}
         display.SetAllSegmentsVisibility(False)

@@ -54,7 +54,7 @@ class Setup:
         self._requirements = requirements or Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
         self._checks: dict[str, dict[str, Any]] = {}
         self._failure: Failure | None = None
-        self._examined = False
+        self._examined = self._closed = False
         self.installing = False
 
     def rows(self) -> list[SetupRow]:
@@ -84,6 +84,11 @@ class Setup:
                 self._failure, self._examined = Failure("crash", str(error)), True
         self.changed.emit()
 
+    def close(self) -> None:
+        """Look no more, and say nothing more: an install that goes on in Slicer's hands ends unheard."""
+        self._closed = True
+        self._command.close()
+
     def act(self, action: str) -> None:
         """Do what a row offers."""
         if action == INSTALL_PYTORCH:
@@ -102,12 +107,12 @@ class Setup:
 
     def _install(self, arguments: list[str]) -> None:
         if arguments:
-            self._begin(lambda: self._installer.installPackages(arguments, self.logChanged.emit, self._onInstalled))
+            self._begin(lambda: self._installer.installPackages(arguments, self._onLine, self._onInstalled))
 
     def _installPyTorch(self) -> None:
         if not self.installing and not self._installer.pyTorchReason() and self._installer.confirmPyTorch():
             needed = f"torch{TORCH}"
-            self._begin(lambda: self._installer.installPyTorch(needed, self.logChanged.emit, self._onInstalled))
+            self._begin(lambda: self._installer.installPyTorch(needed, self._onLine, self._onInstalled))
 
     def _begin(self, install: Callable[[], None]) -> None:
         """Start one install at a time; its end comes to ``_onInstalled``."""
@@ -121,7 +126,13 @@ class Setup:
             self._installed(_("The packages could not be installed ({error}); see the log.").format(error=error))
         self.changed.emit()
 
+    def _onLine(self, line: str) -> None:
+        if not self._closed:
+            self.logChanged.emit(line)
+
     def _onInstalled(self, exitCode: int) -> None:
+        if self._closed:
+            return
         problem = _("pip could not install all packages (exit code {code}); the log says why.").format(code=exitCode)
         self._installed("" if exitCode == 0 else problem)
 

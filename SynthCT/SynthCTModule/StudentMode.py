@@ -43,6 +43,8 @@ class StudentMode:
         (hideOverlays if self.isOn else showOverlays)(_STUDENT)
 
     def _switchViews(self, on: bool) -> None:
+        if slicer.app.layoutManager() is None:  # Slicer is closing
+            return
         probe, annotations = _dataProbe(), _cornerAnnotations()
         if on:
             self._probeWasVisible = probe is not None and probe.visible
@@ -60,7 +62,9 @@ class StudentMode:
 
 def _dataProbe() -> Any:
     window = slicer.util.mainWindow()
-    return slicer.util.findChild(window, "DataProbeCollapsibleWidget") if window is not None else None
+    if window is None:
+        return None
+    return next(iter(slicer.util.findChildren(window, name="DataProbeCollapsibleWidget")), None)
 
 
 def _cornerAnnotations() -> Any:

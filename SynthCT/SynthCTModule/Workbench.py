@@ -103,6 +103,7 @@ class Workbench:
         """End everything for good, without a word: those who listen are going."""
         self.input.observe(None)
         self.run.close()
+        self.setup.close()
         for command in (self._preparation, *self._commands):
             command.close()
 
