@@ -269,9 +269,9 @@ def test_a_damaged_file_is_refused_before_slicer_reads_it(
 def test_files_are_loaded_by_slicer_as_what_they_are(
     ui: Any, node: Any, tmp_path: Path, answer: Callable[..., None], monkeypatch: pytest.MonkeyPatch, chest: Any
 ) -> None:
-    import gzip
-
     import slicer
+
+    from SynthCTLib.cases import demo_case
 
     asked: list[str] = []
 
@@ -281,7 +281,12 @@ def test_files_are_loaded_by_slicer_as_what_they_are(
 
     monkeypatch.setattr(slicer.util, "loadLabelVolume", load)
     path = tmp_path / "ä b.nii.gz"
-    path.write_bytes(gzip.compress(b"complete"))
+    whole = demo_case().path.read_bytes()
+    answer(path)
+    path.write_bytes(whole[: len(whole) // 2])  # Slicer would read the missing half as zeros
+    ui.loadFileButton.click()
+    assert asked == []
+    path.write_bytes(whole)
     answer(path)
     ui.loadFileButton.click()
     assert asked == ["ä b.nii.gz"]
