@@ -15,7 +15,7 @@ SPACING = (3.0, 3.0, 4.0)
 def write_series(
     folder: Path,
     hu: np.ndarray,
-    patient: str = "MRN-4711",
+    patient: str = "MRN-CLINIC-4711",
     modality: str = "CT",
     tilt: float = 0.0,
     skip: tuple[int, ...] = (),
