@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 DEFAULT_MODEL = "synthct-embedded-v1"
 SCHEMES = ("maisi", "totalsegmentator", "names")
-SOLVER_NAMES = ("euler", "euler-exact", "ab2", "ab3", "dpm2m", "ddpm")
+SOLVER_NAMES = ("euler", "euler-exact", "ab2", "ab3", "dpm2m", "ddpm", "ddim")
 PRESETS = ("draft", "standard", "best")
 SEEDS = 2**32
 """Seeds are 0 … SEEDS − 1: what fits a spin box and every random generator."""

@@ -18,6 +18,8 @@ an integer when it takes a step, so that the sizes add up to about 1.01 and not 
 ``ab2``, ``ab3`` and ``dpm2m`` (:mod:`multistep`) take larger steps for the same error.
 
 DDPM (arXiv 2006.11239): MONAI's ``DDPMScheduler``; ancestral sampling over all steps that the model was trained with.
+``ddim`` (arXiv 2010.02502, equation 12 with σ = 0) walks the same chain in few steps, each from its time to the next
+of the list; MONAI's ``DDIMScheduler`` goes by T // steps instead, which misses the times that it then asks for.
 """
 
 from __future__ import annotations
@@ -38,6 +40,9 @@ Evaluate = Callable[[torch.Tensor, float], torch.Tensor]
 
 Solver = Callable[[Evaluate, torch.Tensor, int, Mapping[str, Any], torch.Generator], Iterator[torch.Tensor]]
 """(evaluate, noise, steps, the card's scheduler settings, CPU generator) → the latent after each step."""
+
+DDPM_SOLVERS = ("ddpm", "ddim")
+"""Solvers of models that predict noise; the others are for rectified flow."""
 
 _Scheduler = TypeVar("_Scheduler", RFlowScheduler, DDPMScheduler)
 
@@ -110,6 +115,25 @@ def ddpm(
         yield x.to(device)
 
 
+def ddim(
+    evaluate: Evaluate, x: torch.Tensor, steps: int, scheduler: Mapping[str, Any], generator: torch.Generator
+) -> Iterator[torch.Tensor]:
+    """DDIM without noise: x_s = √ᾱ_s·x̂0 + √(1 − ᾱ_s)·ε, from t to the next time s; ᾱ = 1 after the last one."""
+    chain = _build(DDPMScheduler, scheduler)
+    _check_steps(steps, chain.num_train_timesteps)
+    chain.set_timesteps(steps)
+    times = chain.timesteps.tolist()
+    alphas = [float(chain.alphas_cumprod[t]) for t in times] + [1.0]
+    for t, now, after in zip(times, alphas, alphas[1:], strict=False):
+        noise = evaluate(x, float(t))
+        clean = (x - (1 - now) ** 0.5 * noise) / now**0.5
+        if chain.clip_sample:
+            clean = clean.clamp(*chain.clip_sample_values)
+            noise = (x - now**0.5 * clean) / (1 - now) ** 0.5
+        x = after**0.5 * clean + (1 - after) ** 0.5 * noise
+        yield x
+
+
 SOLVERS: dict[str, Solver] = {
     "euler-exact": euler_exact,
     "euler": euler,
@@ -117,6 +141,7 @@ SOLVERS: dict[str, Solver] = {
     "ab3": _multistep(adams_bashforth, order=3),
     "dpm2m": _multistep(dpm_solver_2m),
     "ddpm": ddpm,
+    "ddim": ddim,
 }
 
 
@@ -134,15 +159,15 @@ def check_solver(name: str, steps: int, scheduler: Mapping[str, Any]) -> list[Fi
     the reference) compute without complaint but which leaves noise in the image.
     """
     find_solver(name)
-    if name != "ddpm":
+    if name not in DDPM_SOLVERS:
         rflow_timesteps(steps, 1, scheduler, exact=True)
         return []
     trained = _build(DDPMScheduler, scheduler).num_train_timesteps
     _check_steps(steps, trained)
-    if steps == trained:
+    if name == "ddim" or steps == trained:
         return []
     message = f"The ddpm solver needs all {trained} steps of its model; {steps} leave noise in the image."
-    return [Finding("warning", "ddpm-steps", message, f"Use --steps {trained}.")]
+    return [Finding("warning", "ddpm-steps", message, f"Use --steps {trained}, or --solver ddim.")]
 
 
 def _euler(evaluate: Evaluate, x: torch.Tensor, times: list[float], sizes: list[float]) -> Iterator[torch.Tensor]:
@@ -156,7 +181,8 @@ def _build(kind: type[_Scheduler], settings: Mapping[str, Any]) -> _Scheduler:
         return kind(**settings)
     except TypeError as error:
         raise InputError(
-            "The solver does not belong to this model; use ddpm for ddpm models and the others for rflow models."
+            "The solver does not belong to this model; use ddpm or ddim for models that predict noise and the others "
+            "for rflow models."
         ) from error
 
 
