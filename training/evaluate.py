@@ -12,7 +12,7 @@ from typing import Any
 
 from training.config import Config
 from training.files import write_json, write_text
-from training.made_scans import Cost, make_scans
+from training.made_scans import make_scans
 from training.metrics.extractors import CachedFeatures, build_extractors
 from training.metrics.organ_hu import median_by_label
 from training.metrics.summary import summary
@@ -21,7 +21,7 @@ from training.provenance import command, commit, data_hash
 from training.reader_form import reader_form
 from training.scan_files import read_folder, write_scans
 from training.scans import Scan, choose_cases, real_scan, training_scans
-from training.scorecard import Material, anatomy, distances, privacy, structure, without_nan
+from training.scorecard import Material, judge, without_nan
 from training.scorecard_page import scorecard_page
 from training.subjects import build_subject
 
@@ -53,12 +53,10 @@ def evaluate(config: Config) -> None:
         ]
         made, cost = make_scans(subject, real, folder)
         paired = True
-        found["cost"] = cost_of(cost)
+        found["cost"] = cost.as_json()
         found["labeled_training_cases"] = organ_medians(labeled, make_scans(subject, labeled, folder)[0])
     material = Material(made, real, others, paired)
-    memorized, copies = privacy(
-        material, [scan.hu for scan in training_scans(config)], c["copy_encoder_steps"], config["seed"], run
-    )
+    scores, copies = judge(material, extractors, [s.hu for s in training_scans(config)], c, config["seed"], run)
     card = {
         "name": c["name"],
         "subject": kind,
@@ -68,10 +66,7 @@ def evaluate(config: Config) -> None:
         "commit": commit(),
         "cases": [scan.name for scan in real],
         **settings,
-        **distances(material, extractors, c["rounds"], config["seed"]),
-        **anatomy(material),
-        **structure(material, config["seed"]),
-        "memorization": memorized,
+        **scores,
         **found,
     }
     card = without_nan(card)
@@ -79,11 +74,6 @@ def evaluate(config: Config) -> None:
     if c["keep"]:
         write_scans(Path(c["keep"]), [scan for scan, copied in zip(made, copies, strict=True) if not copied])
     print_scorecard(card)
-
-
-def cost_of(cost: Cost) -> dict[str, Any]:
-    """Seconds per volume and peak memory."""
-    return {"seconds": summary(cost.seconds), "peak_memory_mb": round(cost.peak_bytes / 1e6)}
 
 
 def organ_medians(real: list[Scan], made: list[Scan]) -> list[dict[str, Any]]:

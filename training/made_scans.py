@@ -8,12 +8,14 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import torch
 
 from training.files import save_arrays
+from training.metrics.summary import summary
 from training.scans import Scan
 from training.subjects import Subject
 
@@ -24,6 +26,10 @@ class Cost:
 
     seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Seconds per volume and peak memory."""
+        return {"seconds": summary(self.seconds), "peak_memory_mb": round(self.peak_bytes / 1e6)}
 
 
 def make_scans(subject: Subject, real: list[Scan], folder: Path) -> tuple[list[Scan], Cost]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,3 +121,28 @@ def privacy(
     rng = np.random.default_rng(seed)
     disguised = as_input(disguise(training[i], rng) for i in rng.permutation(len(training))[:DISGUISED])
     return memorization(known, made, disguised), known.copies(made)
+
+
+def judge(
+    material: Material,
+    extractors: Sequence[Extractor],
+    training: list[np.ndarray],
+    settings: Mapping[str, Any],
+    seed: int,
+    run: Path,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """(All scores of the made CTs, which of them are copies).
+
+    Args:
+        training: HU of the training cases.
+        settings: ``rounds`` of random halves, ``copy_encoder_steps``.
+        run: folder that keeps the encoder which recognizes training cases.
+    """
+    memorized, copies = privacy(material, training, settings["copy_encoder_steps"], seed, run)
+    scores = {
+        **distances(material, extractors, settings["rounds"], seed),
+        **anatomy(material),
+        **structure(material, seed),
+        "memorization": memorized,
+    }
+    return scores, copies

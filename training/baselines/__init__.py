@@ -1,0 +1,1 @@
+"""Other generators, trained and judged beside ours: same volumes, same grid, same compute."""
