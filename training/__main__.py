@@ -20,6 +20,7 @@ STAGES = {
     "export": ("training.export", "export"),
     "evaluate": ("training.evaluate", "evaluate"),
     "card": ("training.export", "update_card"),
+    "baselines": ("training.baselines.compare", "baselines"),
 }
 
 
