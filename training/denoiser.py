@@ -1,222 +1,169 @@
 """Stages *diffusion* (U-Net alone) and *controlnet* (ControlNet copied from the U-Net's trunk; both learn on).
 
 The reference freezes the U-Net in the second stage. With hours of CPU time instead of weeks on 64 GPUs, training both
-together follows the mask much sooner; ``train_unet: false`` gives the reference's recipe. The mask embedding, the
-dearest part of a step, is computed once and shared by several noise draws of the same crop.
+together follows the mask much sooner; ``train_unet: false`` gives the reference's recipe.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from monai.apps.generation.maisi.networks.controlnet_maisi import ControlNetMaisi
-from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import DiffusionModelUNetMaisi
-from torch import nn
 
-from SynthCTLib.conditioning import encode_mask, mask_channel_count
-from SynthCTLib.denoiser import control_residuals, embed_mask, predict
-from SynthCTLib.labels import Label, load_vocabulary
-from SynthCTLib.networks import build_controlnet, build_unet
+from SynthCTLib.networks import build_autoencoder
+from training.batches import Batch, BatchSampler
 from training.config import Config
-from training.copy_start import copy_start
+from training.denoiser_loss import voxel_weights, weighted_loss
+from training.denoiser_network import Denoiser, build_denoiser
+from training.denoiser_settings import DenoiserSettings, denoiser_settings
 from training.ema import ExponentialMovingAverage
-from training.files import load_checkpoint, save_checkpoint
-from training.flow import draw_times, noisy, velocity_loss, voxel_weights
-from training.latents import LatentSampler
+from training.files import load_checkpoint
+from training.latents import read_latents
+from training.loop import Rhythm, run_stage, start_fabric
+from training.model_conditions import conditioning_of
+from training.objectives import build_objective
 from training.progress import RunLog
+from training.region_contrast import region_contrast
 from training.samples import SamplePictures
-from training.schedule import warmup_cosine
+from training.schedule import warmup_cosine, warmup_polynomial
+from training.step_draws import micro_draws, torch_draws
+
+DECAYS = {"cosine": warmup_cosine, "polynomial": warmup_polynomial}
+VALIDATION_SEED = 1
+VALIDATION_DRAWS = 4
+PICTURES = 3
 
 
-def hu_prior() -> dict[str, float]:
-    """Typical HU by label id, for the mask's ninth channel."""
-    return {str(label.id): label.hu_typical for label in load_vocabulary().labels if label.hu_typical is not None}
+class DenoiserStage:
+    """One of the two stages, as :func:`training.loop.run_stage` trains it.
 
-
-def may_be_left_out(label: Label) -> bool:
-    """Organs that may be handed to the body label: soft ones, whose absence an unlabeled region does not contradict."""
-    contradicted = label.group in (
-        "Spine",
-        "Ribs and sternum",
-        "Other bones",
-        "Respiratory",
-        "Nervous",
-        "Body",
-        "Unused",
-    )
-    return not contradicted
-
-
-class Denoiser(nn.Module):
-    """U-Net with or without ControlNet as one module, so that Fabric wraps and synchronizes them together."""
-
-    def __init__(
-        self, unet: DiffusionModelUNetMaisi, controlnet: ControlNetMaisi | None, prior: dict[str, float]
-    ) -> None:
-        super().__init__()
-        self.unet, self.controlnet, self.prior = unet, controlnet, prior
-
-    def forward(
-        self, x: torch.Tensor, times: torch.Tensor, mask: torch.Tensor, spacing: torch.Tensor, modality: torch.Tensor
-    ) -> torch.Tensor:
-        """Velocity for ``x`` (N, 4, x, y, z); ``mask`` (1, X, Y, Z) is shared by all N."""
-        n = x.shape[0]
-        spacing = (spacing * 100).expand(n, -1)
-        if self.controlnet is None:
-            return predict(self.unet, x, times, None, spacing, modality)
-        embedding = embed_mask(self.controlnet, encode_mask(mask, self.prior)).expand(n, -1, -1, -1, -1)
-        residuals = control_residuals(self.controlnet, x, times, embedding, modality)
-        return predict(self.unet, x, times, residuals, spacing, modality)
-
-
-def weigher(settings: Config) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Mask → weights of the loss, as the stage's ``air_weight`` and ``bone_weight`` say."""
-    bone = torch.tensor(load_vocabulary().group_ids("bone"))
-    return lambda mask: voxel_weights(mask, bone.to(mask.device), settings["air_weight"], settings["bone_weight"])
-
-
-def copy_trunk(controlnet: nn.Module, unet: nn.Module) -> None:
-    """Start ControlNet from the U-Net's encoder, as ControlNet (arXiv 2302.05543, section 3.1) does.
-
-    The time embedding of the U-Net is wider (it also carries the spacing), so only equal shapes are taken over.
+    Raises InputError and ModelError for latents, settings and checkpoints that do not fit each other.
     """
-    source, target = unet.state_dict(), controlnet.state_dict()
-    target.update({k: v for k, v in source.items() if k in target and v.shape == target[k].shape})
-    controlnet.load_state_dict(target)
+
+    def __init__(self, config: Config, name: str, settings: DenoiserSettings, fabric: Fabric) -> None:
+        self.settings, self.fabric, self.seed = settings, fabric, config["seed"]
+        self.objective = build_objective(config, settings.times)
+        self.weighted_ids = settings.weighted_ids()
+        run, channels = Path(config["run"]), config["network"]["unet"]["in_channels"]
+        train, held_out = (read_latents(run, Path(config["prepared"]), s, channels) for s in ("train", "val"))
+        conditioning = conditioning_of(config["network"])
+        multiple = 2 ** (len(config["network"]["unet"]["num_channels"]) - 1)
+        self.batches = BatchSampler(train, settings, conditioning, self.seed, multiple, settings.weights)
+        self.held_out = BatchSampler(held_out, settings, conditioning, VALIDATION_SEED, multiple)
+        model = build_denoiser(config, name, settings, self.objective.copy_sign, train.scale_factor)
+        # A seventh faster than the default layout.
+        self.model: Denoiser = model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.ema = ExponentialMovingAverage(self.model, settings.ema)
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trainable, lr=settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay)
+        self.wrapped, self.optimizer = fabric.setup(self.model, optimizer)
+        self.pictures = _pictures(config, self.held_out, self.objective) if fabric.is_global_zero else None
+
+    def step(self, step: int) -> dict[str, float]:
+        """One update: the micro-batches of this process, gradients averaged over all."""
+        settings = self.settings
+        factor = DECAYS[settings.decay](step, settings.warmup, settings.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.lr * factor
+        losses = torch.zeros((), device=self.fabric.device)
+        for part in range(settings.accumulate):
+            micro = part * self.fabric.world_size + self.fabric.global_rank
+            batch = self.batches.draw(step, micro)
+            last = part == settings.accumulate - 1
+            with self.fabric.no_backward_sync(self.wrapped, enabled=not last):
+                # Other draws than those of the batch: the seed is another.
+                draws = torch_draws(micro_draws(self.seed + 1, step, micro))
+                loss = self._loss(self.wrapped, batch, settings.draws, draws, settings.contrast.weight_at(step))
+                self.fabric.backward(loss / settings.accumulate)
+            losses += loss.detach()
+        self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.ema.update(self.model)
+        mean = self.fabric.all_reduce(losses / settings.accumulate, reduce_op="mean")
+        return {"loss": mean.item(), "lr": settings.lr * factor}  # type: ignore[union-attr]
+
+    @torch.no_grad()
+    def validate(self, step: int, log: RunLog) -> None:
+        """Mean loss over fixed held-out crops, times and noise; samples for fixed conditions."""
+        with self.ema.applied_to(self.model), self.fabric.autocast():
+            losses = []
+            for number in range(self.settings.val_crops):
+                draws = torch_draws(np.random.default_rng([VALIDATION_SEED, number]))
+                batch = self.held_out.draw(number)
+                losses.append(self._loss(self.model, batch, VALIDATION_DRAWS, draws, 0.0).item())
+            log.scalars(step, force=True, val_loss=sum(losses) / len(losses))
+            if self.pictures is not None:
+                log.images(step, "real-and-sampled", self.pictures(self.model, self.fabric.device))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, their average and the optimizer."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.load_state_dict(state["ema"])
+
+    def _loss(
+        self, model: Any, batch: Batch, draws: int, generator: torch.Generator, contrast_weight: float
+    ) -> torch.Tensor:
+        """Loss of a batch, each of its crops with several draws of noise and time."""
+        latent = batch.latent.repeat_interleave(draws, dim=0)
+        times = self.objective.draw_times(len(latent), latent[0, 0].numel(), generator)
+        noise = torch.randn(latent.shape, generator=generator)
+        x, target = self.objective.noisy(latent, noise, times), self.objective.target(latent, noise)
+        conditions = {name: value.repeat_interleave(draws, dim=0) for name, value in batch.conditions.items()}
+        x, target, times, mask, conditions = self.fabric.to_device((x, target, times, batch.mask, conditions))
+        weights = voxel_weights(mask, self.settings.air_weight, self.weighted_ids).repeat_interleave(draws, dim=0)
+        region = batch.mask != batch.without
+        if contrast_weight == 0 or not region.any():
+            return weighted_loss(model(x, times, mask, conditions), target, weights, self.settings.loss)
+        # Both predictions in one pass, as processes that are synchronized need it.
+        doubled = {name: torch.cat([value, value]) for name, value in conditions.items()}
+        masks = torch.cat([mask, self.fabric.to_device(batch.without)])
+        output, without = model(torch.cat([x, x]), torch.cat([times, times]), masks, doubled).chunk(2)
+        regions = self.fabric.to_device(region.repeat_interleave(draws, dim=0))
+        inside, outside = region_contrast(output, without, target, regions, self.settings.contrast)
+        loss = weighted_loss(output, target, weights, self.settings.loss)
+        return loss + contrast_weight * (inside + outside)
 
 
-def build(config: Config, stage: str) -> Denoiser:
-    """Fresh networks of a stage; ControlNet starts from the trained U-Net."""
-    prior = hu_prior()
-    unet = build_unet(config["network"]["unet"])
-    if stage == "diffusion":
-        copy_start(unet)
-        return Denoiser(unet, None, prior)
-    trained = load_checkpoint(Path(config["run"]) / "diffusion.pt")
-    if trained is None:
-        raise ValueError("There is no U-Net yet: run the stage 'diffusion' first.")
-    unet.load_state_dict({k.removeprefix("unet."): v for k, v in trained["ema"]["shadow"].items()})
-    arguments = config["network"]["controlnet"]
-    if arguments["conditioning_embedding_in_channels"] != mask_channel_count(prior):
-        raise ValueError(f"network.controlnet.conditioning_embedding_in_channels must be {mask_channel_count(prior)}.")
-    controlnet = build_controlnet(arguments)
-    copy_trunk(controlnet, unet)
-    if not config["controlnet"]["train_unet"]:
-        unet.requires_grad_(False)
-    return Denoiser(unet, controlnet, prior)
+def _pictures(config: Config, held_out: BatchSampler, objective: Any) -> SamplePictures | None:
+    """Pictures of held-out conditions, where the run has an autoencoder to decode them."""
+    state = load_checkpoint(Path(config["run"]) / "autoencoder.pt")
+    if state is None:
+        return None
+    decoder = build_autoencoder(config["network"]["autoencoder"])
+    decoder.load_state_dict(state["ema"]["shadow"])
+    first = held_out.draw(0)
+    others = (held_out.draw(number) for number in range(1, 10 * PICTURES))
+    alike = [batch for batch in others if batch.latent.shape == first.latent.shape]
+    return SamplePictures(decoder, [first, *alike[: PICTURES - 1]], objective, held_out.latents.scale_factor)
 
 
-@torch.no_grad()
-def validate(
-    model: nn.Module, crops: list, draws: int, fabric: Fabric, weights: Callable[[torch.Tensor], torch.Tensor]
-) -> float:
-    """Mean loss over fixed crops, times and noise."""
-    generator = torch.Generator().manual_seed(0)
-    losses = []
-    for crop in crops:
-        times = draw_times(draws, generator)
-        noise = torch.randn((draws, *crop.latent.shape[1:]), generator=generator)
-        x, t, noise, mask, spacing, latent = (
-            fabric.to_device(v)
-            for v in (noisy(crop.latent, noise, times), times, noise, crop.mask, crop.spacing, crop.latent)
-        )
-        modality = torch.ones(draws, dtype=torch.long, device=x.device)
-        losses.append(velocity_loss(model(x, t, mask, spacing, modality), latent, noise, weights(mask)).item())
-    return sum(losses) / len(losses)
-
-
-def train_denoiser(config: Config, stage: str) -> None:
-    """Train or resume a stage; ``<stage>.pt`` in the run folder always holds the newest state."""
-    c = config[stage]
-    run = Path(config["run"])
-    fabric = Fabric(accelerator=config["accelerator"], devices=config["devices"], precision=config["precision"])
-    fabric.launch()
-    fabric.seed_everything(config["seed"])
-    path = run / f"{stage}.pt"
-    state: dict[str, Any] | None = load_checkpoint(path)
-    model = build(config, stage).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # a seventh faster
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=c["lr"], betas=(0.9, 0.99), weight_decay=c["weight_decay"])
-    ema = ExponentialMovingAverage(model, c["ema"])
-    step = 0
-    if state:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        ema.load_state_dict(state["ema"])
-        step = state["step"]
-    wrapped, optimizer = fabric.setup(model, optimizer)
-    droppable = np.array([label.id for label in load_vocabulary().labels if may_be_left_out(label)])
-    latents, weights = run / "latents", weigher(c)
-    sampler = LatentSampler(
-        latents, "train", c["weights"], c["crops"], droppable, config["seed"] + step + 1000 * fabric.global_rank
+def _train(config: Config, name: str) -> None:
+    settings = denoiser_settings(config, name)
+    fabric = start_fabric(config)
+    stage = DenoiserStage(config, name, settings, fabric)
+    run_stage(
+        stage, name, Path(config["run"]), Rhythm(settings.steps, settings.val_every, settings.save_seconds), fabric
     )
-    held_out = LatentSampler(latents, "val", {"openkbp": 1, "ibsi": 1, "other": 1}, c["crops"], droppable, 1)
-    fixed = [held_out.draw() for _ in range(c["val_crops"])]
-    alike = LatentSampler(latents, "val", {"openkbp": 1, "ibsi": 1, "other": 1}, c["crops"][:1], droppable, 2)
-    pictures = SamplePictures(config, [alike.draw() for _ in range(3)])
-    generator = torch.Generator().manual_seed(config["seed"] + step + 1000 * fabric.global_rank)
-    log = RunLog(run, stage, c["steps"], step, fabric.is_global_zero)
-    last_save = time.monotonic()
-    while step < c["steps"]:
-        for group in optimizer.param_groups:
-            group["lr"] = c["lr"] * warmup_cosine(step, c["warmup"], c["steps"])
-        loss_sum = 0.0
-        for _ in range(c["accumulate"]):
-            crop = sampler.draw()
-            times = draw_times(c["draws"], generator)
-            noise = torch.randn((c["draws"], *crop.latent.shape[1:]), generator=generator)
-            modality = torch.full((c["draws"],), 0 if torch.rand((), generator=generator) < c["class_dropout"] else 1)
-            x, t, noise, mask, spacing, latent, modality = (
-                fabric.to_device(v)
-                for v in (
-                    noisy(crop.latent, noise, times),
-                    times,
-                    noise,
-                    crop.mask,
-                    crop.spacing,
-                    crop.latent,
-                    modality,
-                )
-            )
-            loss = velocity_loss(wrapped(x, t, mask, spacing, modality), latent, noise, weights(mask))
-            fabric.backward(loss / c["accumulate"])
-            loss_sum += loss.item()
-        fabric.clip_gradients(wrapped, optimizer, max_norm=1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        step += 1
-        ema.update(model)
-        log.scalars(step, loss=loss_sum / c["accumulate"], lr=optimizer.param_groups[0]["lr"])
-        if step % c["val_every"] == 0 or step == c["steps"]:
-            with ema.applied_to(model):
-                log.scalars(step, force=True, val_loss=validate(wrapped, fixed, 4, fabric, weights))
-                if fabric.is_global_zero:
-                    log.images(step, "real-and-sampled", pictures(model, held_out.scale_factor, fabric.device))
-        if fabric.is_global_zero and (time.monotonic() - last_save > 120 or step == c["steps"]):
-            save_checkpoint(
-                path,
-                {
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "ema": ema.state_dict(),
-                    "step": step,
-                },
-            )
-            last_save = time.monotonic()
-    log.close()
 
 
 def train_diffusion(config: Config) -> None:
-    """Stage *diffusion*: the unconditional (spacing and modality only) U-Net."""
-    train_denoiser(config, "diffusion")
+    """Stage *diffusion*: the U-Net, told spacing, modality and body region as far as it has inputs for them."""
+    _train(config, "diffusion")
 
 
 def train_controlnet(config: Config) -> None:
     """Stage *controlnet*: ControlNet, with the U-Net learning on unless ``train_unet`` is false."""
-    train_denoiser(config, "controlnet")
+    _train(config, "controlnet")

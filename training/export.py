@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
+from SynthCTLib.cards import read_card
+from SynthCTLib.errors import InputError
+from SynthCTLib.model_files import write_weights
 from training.config import Config
-from training.denoiser import hu_prior
 from training.files import load_checkpoint, write_json
+from training.model_conditions import conditioning_of
 from training.prepare import read_cases
 from training.provenance import commit
 
@@ -42,7 +43,7 @@ def averaged_weights(run: Path) -> dict[str, dict[str, torch.Tensor]]:
     autoencoder = load_checkpoint(run / "autoencoder.pt")
     denoiser = load_checkpoint(run / "controlnet.pt")
     if autoencoder is None or denoiser is None:
-        raise ValueError("Nothing to export yet: run the stages 'autoencoder' and 'controlnet' first.")
+        raise InputError(f"Nothing in {run} can be exported yet: run the stages 'autoencoder' and 'controlnet' first.")
     parts = {"autoencoder": autoencoder["ema"]["shadow"]}
     for part in ("unet", "controlnet"):
         prefix = part + "."
@@ -53,8 +54,7 @@ def averaged_weights(run: Path) -> dict[str, dict[str, torch.Tensor]]:
 def write_part(folder: Path, part: str, weights: dict[str, torch.Tensor]) -> dict[str, Any]:
     """Save one network in half precision; returns the card's entry for the file."""
     path = folder / f"{part}.safetensors"
-    save_file({k: v.half().contiguous() for k, v in weights.items()}, path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = write_weights(path, weights, half=True, metadata={})
     return {"name": path.name, "sha256": digest, "bytes": path.stat().st_size, "source": None}
 
 
@@ -66,9 +66,18 @@ def collect_sources(prepared: Path) -> list[dict[str, Any]]:
     return [{"name": n, "licence": lic, "citation": cite, "cases": k} for (n, lic, cite), k in sorted(groups.items())]
 
 
+def read_index(run: Path) -> dict[str, Any]:
+    """The index of the encoded latents. Raises InputError if there is none."""
+    path = run / "latents" / "index.json"
+    if not path.is_file():
+        raise InputError(f"There are no latents in {path.parent} yet: run the stage 'encode' first.")
+    index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return index
+
+
 def trained_range(run: Path, prepared: Path) -> dict[str, Any]:
     """Labels and fields of view (5th to 95th percentile over the encoded volumes) that training has seen."""
-    index = json.loads((run / "latents" / "index.json").read_text(encoding="utf-8"))["latents"]
+    index = read_index(run)["latents"]
     views = np.array([np.array(e["shape"]) * 4 * np.array(e["spacing"]) for e in index if e["split"] == "train"])
     low, high = np.percentile(views, 5, axis=0), np.percentile(views, 95, axis=0)
     labels: set[int] = set()
@@ -95,12 +104,16 @@ def quality_of(run: Path, files: dict[str, Any], defaults: dict[str, Any]) -> di
 
 
 def export(config: Config) -> None:
-    """Write ``<export.folder>/{autoencoder,unet,controlnet}.safetensors`` and ``card.json``."""
+    """Write ``<export.folder>/{autoencoder,unet,controlnet}.safetensors`` and ``card.json``.
+
+    With ``"embedded": false`` in the card's words, these are what ``synthct models import`` takes. Raises InputError if
+    a stage before has not been run, ModelError if the config's words make no valid card.
+    """
     c = config["export"]
     run, prepared, folder = Path(config["run"]), Path(config["prepared"]), Path(c["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     files = {part: write_part(folder, part, weights) for part, weights in averaged_weights(run).items()}
-    index = json.loads((run / "latents" / "index.json").read_text(encoding="utf-8"))
+    index = read_index(run)
     card = {
         **c["card"],
         "networks": {part: {"arguments": arguments} for part, arguments in config["network"].items()},
@@ -111,29 +124,25 @@ def export(config: Config) -> None:
             "scale_factor": index["scale_factor"],
             "decode_in_float32": True,
         },
-        "conditioning": {
-            "hu_prior": hu_prior(),
-            "spacing_factor": 100,
-            "class_label": 1,
-            "body_region": False,
-            "region_factor": 100,
-            "guidance_class_label": 0,
-        },
+        "conditioning": conditioning_of(config["network"]),
         "trained_on": trained_range(run, prepared),
         "sources": collect_sources(prepared),
         "training": {"commit": commit(), "command": c["command"]},
         "quality": quality_of(run, files, c["card"]["defaults"]),
     }
     write_json(folder / "card.json", card)
+    read_card(folder / "card.json")
     print(f"exported {sum(f['bytes'] for f in files.values()) / 1e6:.1f} MB to {folder}")
 
 
 def update_card(config: Config) -> None:
     """Stage *card*: words, defaults and measured quality anew, in the card of weights that stay as they are.
 
-    Raises FileNotFoundError where nothing has been exported yet.
+    Raises InputError where nothing has been exported yet.
     """
     path = Path(config["export"]["folder"]) / "card.json"
+    if not path.is_file():
+        raise InputError(f"There is no {path} yet: run the stage 'export' first.")
     card = json.loads(path.read_text(encoding="utf-8"))
     words = config["export"]["card"]
     measured = quality_of(Path(config["run"]), card["files"], words["defaults"])

@@ -1,68 +1,102 @@
-"""Random crops of encoded latents with their masks; kinds of cases are drawn by weight, so that labeled ones count."""
+"""The latents that the stage *encode* wrote, one split of them, read when they are first needed."""
 
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
+
+from SynthCTLib.errors import InputError
+from training.prepare import read_cases
+
+KEPT_IN_MEMORY = 4 * 2**30
+"""Bytes of volumes that a process keeps; the least recently used ones are read again from disk."""
+
+Volume = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""(latent (C, x, y, z) float16, mask (4x, 4y, 4z) uint8, spacing of the mask (3,) in mm)."""
 
 
 @dataclass(frozen=True)
-class LatentCrop:
-    """``latent`` (1, 4, x, y, z), scaled to unit variance; ``mask`` (1, 4x, 4y, 4z) uint8; ``spacing`` (1, 3) mm."""
+class Entry:
+    """One encoded volume. ``shape``: of the latent. ``region``: names of the body regions stated for the case."""
 
-    latent: torch.Tensor
-    mask: torch.Tensor
-    spacing: torch.Tensor
+    path: Path
+    case: str
+    kind: str
+    shape: tuple[int, int, int]
+    modality: str
+    region: tuple[str, ...]
 
 
-class LatentSampler:
-    """Draws crops from the latents of one split."""
+class LatentSet:
+    """The volumes of one split and the factor that scales latents to unit variance."""
 
-    def __init__(
-        self,
-        folder: Path,
-        split: str,
-        weights: dict[str, float],
-        crops: list[list[int]],
-        droppable: np.ndarray,
-        seed: int,
-    ) -> None:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        self.scale_factor = float(index["scale_factor"])
-        entries = [e for e in index["latents"] if e["split"] == split]
-        kinds = [e["kind"] for e in entries]
-        self.probability = np.array([weights.get(k, 0.0) / kinds.count(k) for k in kinds])
-        self.probability /= self.probability.sum()
-        self.items = []
-        for entry in entries:
-            with np.load(folder / entry["file"]) as data:
-                self.items.append((data["latent"], data["mask"], data["spacing"]))
-        self.crops, self.droppable = crops, droppable
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, entries: Sequence[Entry], scale_factor: float, limit: int = KEPT_IN_MEMORY) -> None:
+        self.entries, self.scale_factor, self.limit = tuple(entries), scale_factor, limit
+        self._kept: OrderedDict[Path, Volume] = OrderedDict()
+        self._bytes = 0
 
-    def draw(self) -> LatentCrop:
-        """One random crop; sometimes a few organs are handed over to the body label, as users leave organs out."""
-        rng = self.rng
-        latent, mask, spacing = self.items[rng.choice(len(self.items), p=self.probability)]
-        size = self.crops[rng.integers(len(self.crops))]
-        size = [min(s, n) for s, n in zip(size, latent.shape[1:], strict=True)]
-        for _ in range(3):
-            start = [int(rng.integers(0, n - s + 1)) for s, n in zip(size, latent.shape[1:], strict=True)]
-            fine = mask[tuple(slice(4 * a, 4 * (a + s)) for a, s in zip(start, size, strict=True))]
-            if (fine > 0).mean() > 0.15:
-                break
-        coarse = latent[(slice(None), *(slice(a, a + s) for a, s in zip(start, size, strict=True)))]
-        fine = fine.copy()
-        if rng.random() < 0.2:
-            present = np.intersect1d(np.unique(fine), self.droppable)
-            gone = present[rng.random(len(present)) < 0.3]
-            fine[np.isin(fine, gone)] = 200
-        return LatentCrop(
-            torch.from_numpy(coarse.astype(np.float32) * self.scale_factor)[None],
-            torch.from_numpy(fine)[None],
-            torch.from_numpy(spacing)[None],
+    def read(self, entry: Entry) -> Volume:
+        """The volume of an entry."""
+        volume = self._kept.pop(entry.path, None)
+        if volume is None:
+            volume = _read(entry.path)
+            self._bytes += _size(volume)
+        self._kept[entry.path] = volume
+        while self._bytes > self.limit and len(self._kept) > 1:
+            self._bytes -= _size(self._kept.popitem(last=False)[1])
+        return volume
+
+
+def read_latents(run: Path, prepared: Path, split: str, channels: int) -> LatentSet:
+    """The encoded volumes of ``split`` ("train" or "val") in a run folder.
+
+    Args:
+        channels: latent channels that the network expects.
+
+    Raises InputError where nothing is encoded yet, the split is empty, or the latents have other channels.
+    """
+    path = run / "latents" / "index.json"
+    if not path.is_file():
+        raise InputError(f"There are no latents in {path.parent} yet: run the stage 'encode' first.")
+    index = json.loads(path.read_text(encoding="utf-8"))
+    regions = _stated_regions(prepared, split)
+    entries = tuple(_entry(path.parent, entry, regions) for entry in index["latents"] if entry["split"] == split)
+    if not entries:
+        raise InputError(f"None of the latents in {path.parent} is of the split '{split}'; prepare and encode some.")
+    found = _read(entries[0].path)[0].shape[0]
+    if found != channels:
+        raise InputError(
+            f"The latents in {path.parent} have {found} channels and network.unet.in_channels is {channels}; encode "
+            "them again with the autoencoder of this config, or correct the config."
         )
+    return LatentSet(entries, float(index["scale_factor"]))
+
+
+def _read(path: Path) -> Volume:
+    with np.load(path) as data:
+        return data["latent"], data["mask"], data["spacing"]
+
+
+def _size(volume: Volume) -> int:
+    return sum(array.nbytes for array in volume)
+
+
+def _entry(folder: Path, values: dict[str, Any], regions: dict[str, tuple[str, ...]]) -> Entry:
+    path = folder / values["file"]
+    shape = values["shape"] if "shape" in values else _read(path)[0].shape[1:]
+    case = values.get("case_id", path.stem)
+    x, y, z = (int(n) for n in shape)
+    return Entry(path, case, values["kind"], (x, y, z), values.get("modality", "ct"), regions.get(case, ()))
+
+
+def _stated_regions(prepared: Path, split: str) -> dict[str, tuple[str, ...]]:
+    """Body regions by case, in the order from head to pelvis; empty where the prepared cases are not at hand."""
+    if not (prepared / "cases.json").is_file():
+        return {}
+    return {meta["case_id"]: tuple(meta.get("region", ())) for meta in read_cases(prepared, split)}

@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
-from torch import nn
+from monai.apps.generation.maisi.networks.autoencoderkl_maisi import AutoencoderKlMaisi
 
-from SynthCTLib.networks import build_autoencoder
-from training.config import Config
-from training.files import load_checkpoint
-from training.latents import LatentCrop
+from training.batches import Batch
+from training.denoiser_network import Denoiser
+from training.objectives import Objective
+
+STEPS = 10
 
 
 class SamplePictures:
     """Renders (rows of middle slices) what the model makes of a few fixed conditions."""
 
-    def __init__(self, config: Config, crops: list[LatentCrop], steps: int = 10) -> None:
-        self.crops, self.steps = crops, steps
-        self.decoder = build_autoencoder(config["network"]["autoencoder"]).eval()
-        state = load_checkpoint(Path(config["run"]) / "autoencoder.pt")
-        if state is not None:
-            self.decoder.load_state_dict(state["ema"]["shadow"])
+    def __init__(
+        self, decoder: AutoencoderKlMaisi, batches: Sequence[Batch], objective: Objective, scale_factor: float
+    ) -> None:
+        """``decoder``: MAISI's autoencoder. ``batches``: all of one size; the first crop of each is drawn."""
+        self.decoder, self.batches = decoder.eval(), batches
+        self.objective, self.scale_factor = objective, scale_factor
 
     @torch.no_grad()
-    def __call__(self, model: nn.Module, scale_factor: float, device: torch.device) -> list[torch.Tensor]:
+    def __call__(self, model: Denoiser, device: torch.device) -> list[torch.Tensor]:
         """Two rows of pictures (N, H, W) in [0, 1]: real crops through the autoencoder, and samples."""
         generator = torch.Generator().manual_seed(0)
-        real: list[torch.Tensor] = []
-        made: list[torch.Tensor] = []
-        for crop in self.crops:
-            x = torch.randn(crop.latent.shape, generator=generator).to(device)
-            mask, spacing = crop.mask.to(device), crop.spacing.to(device)
-            modality = torch.ones(1, dtype=torch.long, device=device)
-            for step in range(self.steps):
-                time = torch.full((1,), 1000.0 * (1 - step / self.steps), device=device)
-                x = x + model(x, time, mask, spacing, modality).float() / self.steps
-            for rows, latent in ((real, crop.latent), (made, x.cpu())):
-                image = self.decoder.decode(latent / scale_factor)[0, 0]
-                rows.append(image[:, :, image.shape[2] // 2])
+        self.decoder.to(device)
+        real, made = [], []
+        for batch in self.batches:
+            noise = torch.randn(batch.latent[:1].shape, generator=generator).to(device)
+            mask = batch.mask[:1].to(device)
+            conditions = {name: value[:1].to(device) for name, value in batch.conditions.items()}
+
+            def evaluate(
+                x: torch.Tensor,
+                t: float,
+                mask: torch.Tensor = mask,
+                conditions: dict[str, torch.Tensor] = conditions,
+            ) -> torch.Tensor:
+                return model(x, torch.full((1,), t, device=device), mask, conditions).float()
+
+            latent = self.objective.sample(evaluate, noise, STEPS, generator)
+            real.append(self._slice(batch.latent[:1].to(device)))
+            made.append(self._slice(latent))
+        self.decoder.to("cpu")
         return [torch.stack(real), torch.stack(made)]
+
+    def _slice(self, latent: torch.Tensor) -> torch.Tensor:
+        """The middle axial slice of a latent's image."""
+        image = self.decoder.decode(latent / self.scale_factor)[0, 0].float().cpu()
+        return image[:, :, image.shape[2] // 2]

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from SynthCTLib.cases import list_cases
 from SynthCTLib.reading import read_segmentation
-from training.denoiser import hu_prior
+from training.model_conditions import hu_prior
 from training.metrics.coherence import coherence
 from training.metrics.diversity import diversity_gap
 from training.metrics.extractors import EfficientNetLite0, RandomConvolutions
