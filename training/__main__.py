@@ -9,6 +9,7 @@ from pathlib import Path
 
 from SynthCTLib.errors import SynthCTError
 from training.config import load_config
+from training.run_folder import record_start
 
 STAGES = {
     "prepare": ("training.prepare", "prepare"),
@@ -20,7 +21,9 @@ STAGES = {
     "export": ("training.export", "export"),
     "evaluate": ("training.evaluate", "evaluate"),
     "card": ("training.export", "update_card"),
+    "tally": ("training.reader_tally", "tally"),
     "baselines": ("training.baselines.compare", "baselines"),
+    "vqgan": ("training.medical_diffusion.vqgan_stage", "train_vqgan"),
 }
 
 
@@ -37,6 +40,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     module, function = STAGES[arguments.stage]
+    record_start(config, arguments.stage)
     try:
         getattr(importlib.import_module(module), function)(config)
     except SynthCTError as error:

@@ -65,14 +65,19 @@ def target_grid(image: Volume, transform: dict) -> tuple[tuple[int, int, int], n
     return (x, y, z), affine
 
 
-def regrid(image: Volume, labels: Sequence[Volume | None], transform: dict) -> tuple[Volume, list[Volume | None]]:
-    """Image (smoothed against aliasing, then linear) and label maps (nearest) on the grid of ``transform``."""
+def regrid(
+    image: Volume, labels: Sequence[Volume | None], transform: dict, fill: float = AIR
+) -> tuple[Volume, list[Volume | None]]:
+    """Image (smoothed against aliasing, then linear) and label maps (nearest) on the grid of ``transform``.
+
+    ``fill`` is the value outside of the image.
+    """
     shape, affine = target_grid(image, transform)
     factor = np.linalg.norm(affine[:3, :3], axis=0) / image.spacing
     sigma = 0.4 * np.sqrt(np.maximum(factor**2 - 1, 0))  # the rule of the stage 'encode'
     smooth = image.with_array(ndimage.gaussian_filter(image.array, sigma)) if sigma.any() else image
     moved = [None if volume is None else resample_labels(volume, shape, affine) for volume in labels]
-    return resample_image(smooth, shape, affine, AIR), moved
+    return resample_image(smooth, shape, affine, fill), moved
 
 
 def _placed(affine: np.ndarray, center: np.ndarray, factor: np.ndarray, new_center: np.ndarray) -> np.ndarray:
