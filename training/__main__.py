@@ -40,8 +40,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     module, function = STAGES[arguments.stage]
-    record_start(config, arguments.stage)
     try:
+        record_start(config, arguments.stage)
         getattr(importlib.import_module(module), function)(config)
     except SynthCTError as error:
         print(f"error: {error}", file=sys.stderr)

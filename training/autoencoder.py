@@ -1,174 +1,196 @@
-"""Stage *autoencoder*: MAISI's KL autoencoder on real CT patches.
+"""Stage *autoencoder*: MAISI's VAE-GAN (arXiv 2409.11169, section 3.1) on patches of CT and MR.
 
-Loss (MAISI, arXiv 2409.11169, section 3.1, adapted): L1 over the whole HU range + L1 in a soft-tissue window (4 bits of
-soft-tissue contrast drown in a range of 2000 HU otherwise) + L1 of finite differences (in place of the perceptual
-network, whose weights cannot be redistributed) + KL. With ``train_encoder: false`` the encoder stays the one of
-:mod:`training.linear_start` (principal components of blocks) and the decoder alone learns. After ``adversarial_from``
-the encoder is frozen in any case, so that latents encoded meanwhile stay valid, and a least-squares patch discriminator
-sharpens the decoder.
+Loss: :mod:`training.autoencoder_loss` and :mod:`training.adversary`. With ``train_encoder: false`` the encoder stays
+the one of :mod:`training.linear_start` (principal components of blocks) and the decoder alone learns. Unless
+``adversarial_trains_encoder`` says otherwise, the encoder is frozen once the adversarial term has opened, so that
+latents encoded meanwhile stay valid.
 """
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
-from monai.networks.nets import PatchDiscriminator
+from monai.apps.generation.maisi.networks.autoencoderkl_maisi import AutoencoderKlMaisi
+from torch import nn
 
-from SynthCTLib.networks import build_autoencoder
+from training.adversary import Adversary, Scalars
+from training.autoencoder_loss import ReconstructionLoss
+from training.autoencoder_quality import image_scores, write_quality
+from training.autoencoder_start import new_autoencoder, set_start
 from training.config import Config
 from training.ema import ExponentialMovingAverage
-from training.files import load_checkpoint, save_checkpoint
-from training.linear_start import linear_start
+from training.loop import Rhythm, run_stage, start_fabric
 from training.patches import PatchSampler
-from training.prepare import read_cases
+from training.perceptual import build_features
 from training.progress import RunLog
-from training.schedule import warmup_cosine
+from training.schedule import staged, warmup_cosine
+from training.settings import read_settings, require_keys
+from training.step_draws import micro_draws, shared_draws, torch_draws
+
+STARTING_PATCHES = 24
+START_SEED, VALIDATION_SEED = 2, 1
 
 
-def reconstruction_loss(output: torch.Tensor, target: torch.Tensor, window: tuple[float, float]) -> torch.Tensor:
-    """L1 + 0.5 L1 in a soft-tissue window + 0.5 L1 of finite differences; inputs (N, 1, X, Y, Z) in [0, 1]."""
-    low, high = window
-    full = (output - target).abs().mean()
-    # Chosen by the target alone, so an output that strays out of the window still gets a gradient.
-    inside = ((target > low) & (target < high)).float()
-    soft = ((output - target).abs() * inside).mean() / (high - low)
-    edges = sum((output.diff(dim=d) - target.diff(dim=d)).abs().mean() for d in (2, 3, 4))
-    return full + 0.5 * soft + 0.5 * edges
+class Reconstruction(nn.Module):
+    """Encode, sample and decode in one forward pass, which is what DDP can synchronize."""
+
+    def __init__(self, autoencoder: AutoencoderKlMaisi) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+
+    def forward(
+        self, x: torch.Tensor, noise: torch.Tensor, encoder_learns: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(N, 1, X, Y, Z) in the unit range and unit noise for the latent → reconstruction, mean, deviation."""
+        with torch.set_grad_enabled(encoder_learns and torch.is_grad_enabled()):
+            mu, sigma = self.autoencoder.encode(x)
+        return self.autoencoder.decode(mu + sigma * noise), mu, sigma
 
 
-def kl_divergence(mu: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """KL to a unit Gaussian, mean over elements (Kingma & Welling, appendix B)."""
-    return 0.5 * (mu.square() + sigma.square() - (sigma.square() + 1e-8).log() - 1).mean()
+class AutoencoderStage:
+    """A :class:`training.loop.Stage`: autoencoder, discriminator, their optimizers, and patches."""
+
+    def __init__(self, config: Config, settings: dict[str, Any], fabric: Fabric) -> None:
+        self.settings, self.fabric, self.seed = settings, fabric, config["seed"]
+        prepared, weights = Path(config["prepared"]), config["sampling"]
+        self.patches = PatchSampler(prepared, "train", weights, settings["augment"])
+        self.model = new_autoencoder(config["network"]["autoencoder"])
+        self.downsampling = 2 ** (len(config["network"]["autoencoder"]["num_channels"]) - 1)
+        first_side = self.patch_side(0)
+        plain = PatchSampler(prepared, "train", weights)
+        set_start(self.model, settings, plain.batch(STARTING_PATCHES, first_side, np.random.default_rng(START_SEED)))
+        if not settings["train_encoder"]:
+            for part in (self.model.encoder, self.model.quant_conv_mu, self.model.quant_conv_log_sigma):
+                part.requires_grad_(False)
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=settings["lr"], betas=(0.9, 0.99))
+        self.reconstruct, self.optimizer = fabric.setup(Reconstruction(self.model), optimizer)
+        self.adversary = Adversary(settings, fabric)
+        self.ema = ExponentialMovingAverage(self.model, settings["ema"])
+        needed = settings["perceptual"] or settings["quality_cases"]
+        self.features = fabric.to_device(build_features(settings["feature_network"])) if needed else None
+        self.loss = ReconstructionLoss(settings, self.features)
+        held_out = PatchSampler(prepared, "val", weights)
+        fixed = held_out.batch(settings["val_patches"], first_side, np.random.default_rng(VALIDATION_SEED))
+        self.held_out = fabric.to_device(fixed)
+
+    def patch_side(self, step: int) -> int:
+        """Side of the training patches at a step, in voxels."""
+        patch = self.settings["patch"]
+        return patch if isinstance(patch, int) else staged(step, patch)
+
+    def lr_factor(self, step: int) -> float:
+        """Factor on the autoencoder's learning rate at a step."""
+        s = self.settings
+        if s["lr_stages"]:
+            return float(staged(step, s["lr_stages"]))
+        if self.adversary.is_open(step):
+            return float(s["adversarial_lr_factor"])
+        return warmup_cosine(step, s["warmup"], s["adversarial_from"])
+
+    def step(self, step: int) -> Scalars:
+        """One update of the autoencoder, then of the discriminator from the same patches."""
+        s, passes = self.settings, self.settings["accumulate"]
+        lr = s["lr"] * self.lr_factor(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad(set_to_none=True)
+        scalars: list[Scalars] = []
+        pairs = []
+        for number in range(passes):
+            with self.fabric.no_backward_sync(self.reconstruct, enabled=number < passes - 1):
+                x, output, found = self._backward(step, number)
+            scalars.append(found)
+            pairs.append((x, output.detach()))
+        norm = self.fabric.clip_gradients(
+            self.reconstruct, self.optimizer, max_norm=s["clip"], error_if_nonfinite=False
+        )
+        self.optimizer.step()
+        self.ema.update(self.model)
+        logged = {key: sum(one[key] for one in scalars) / passes for key in scalars[0]}
+        if self.adversary.is_learning(step):
+            critic_lr = s["critic_lr"] * (float(staged(step, s["lr_stages"])) if s["lr_stages"] else 1.0)
+            logged |= self.adversary.learn(pairs, critic_lr)
+        return {**logged, "gradient_norm": float(norm) if norm is not None else 0.0, "lr": lr}
+
+    def _backward(self, step: int, number: int) -> tuple[torch.Tensor, torch.Tensor, Scalars]:
+        """Add the gradient of one batch of patches; returns the batch, its reconstruction and what is logged."""
+        s, fabric = self.settings, self.fabric
+        rng = micro_draws(self.seed, step, number * fabric.world_size + fabric.global_rank)
+        x = self.patches.batch(s["batch"], self.patch_side(step), rng)
+        shape = (len(x), self.model.latent_channels, *(n // self.downsampling for n in x.shape[2:]))
+        noise = torch.randn(shape, generator=torch_draws(rng))
+        x, noise = fabric.to_device((x, noise))
+        learns = s["train_encoder"] and (s["adversarial_trains_encoder"] or not self.adversary.is_open(step))
+        output, mu, sigma = self.reconstruct(x, noise, learns)
+        terms = self.loss.image(output, x, shared_draws(self.seed, step))
+        scalars = {name: value.item() for name, value in terms.items()}
+        reconstruction = torch.stack(list(terms.values())).sum()
+        total = reconstruction
+        if learns:
+            kl = self.loss.latent(mu, sigma)
+            total = total + kl
+            scalars["kl"] = kl.item()
+        if self.adversary.is_open(step):
+            term, found = self.adversary.term(output, reconstruction, step)
+            total = total + term
+            scalars |= found
+        fabric.backward(total / s["accumulate"])
+        return x, output, {"loss": total.item(), **scalars, "latent_std": mu.detach().float().std().item()}
+
+    @torch.no_grad()
+    def validate(self, step: int, log: RunLog) -> None:
+        """The averaged weights on fixed held-out patches: error, PSNR, SSIM, perceptual distance, and a picture."""
+        with self.ema.applied_to(self.model), self.fabric.autocast():
+            mu, _ = self.model.encode(self.held_out)
+            output = self.model.decode(mu).float().clamp(0, 1)
+        scores = image_scores(output, self.held_out, self.features)
+        log.scalars(
+            step,
+            force=True,
+            val_mae_hu=2000 * (output - self.held_out).abs().mean().item(),
+            val_latent_mean=mu.float().mean().item(),
+            val_latent_std=mu.float().std().item(),
+            **{f"val_{name}": value for name, value in scores.items()},
+        )
+        middle = output.shape[-1] // 2
+        log.images(step, "reconstruction", [self.held_out[:6, 0, :, :, middle], output[:6, 0, :, :, middle]])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both networks, the average and both optimizers."""
+        return {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            **self.adversary.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.adversary.load_state_dict(state)
 
 
 def train_autoencoder(config: Config) -> None:
     """Train (or resume) the autoencoder; ``autoencoder.pt`` in the run folder always holds the newest state."""
-    c = config["autoencoder"]
+    settings = read_settings(config, "autoencoder")
+    require_keys(config, "run", "prepared", "seed", "accelerator", "devices", "precision", "sampling")
+    require_keys(config, "network.autoencoder.num_channels")
+    # An encoder that is frozen on the way leaves DDP with weights that get no gradient.
+    freezes = settings["train_encoder"] and not settings["adversarial_trains_encoder"]
+    several = config["devices"] not in (1, "1") or config.get("num_nodes", 1) > 1
+    options = {"strategy": "ddp_find_unused_parameters_true"} if several and freezes else {}
+    fabric = start_fabric(config, settings["precision"], **options)
     run = Path(config["run"])
-    fabric = Fabric(
-        accelerator=config["accelerator"], devices=config["devices"], precision=c.get("precision", config["precision"])
+    stage = AutoencoderStage(config, settings, fabric)
+    rhythm = Rhythm(
+        settings["steps"], settings["val_every"], settings["save_every"], save_at=(1, settings["adversarial_from"])
     )
-    fabric.launch()
-    fabric.seed_everything(config["seed"])
-    model = build_autoencoder(config["network"]["autoencoder"])
-    critic = PatchDiscriminator(
-        spatial_dims=3,
-        channels=c["critic_channels"],
-        in_channels=1,
-        out_channels=1,
-        num_layers_d=c["critic_layers"],
-        norm="INSTANCE",
-    )
-    ema = ExponentialMovingAverage(model, c["ema"])
-    optimizer = torch.optim.Adam(model.parameters(), lr=c["lr"], betas=(0.9, 0.99))
-    critic_optimizer = torch.optim.Adam(critic.parameters(), lr=c["critic_lr"], betas=(0.5, 0.9))
-    state = load_checkpoint(run / "autoencoder.pt")
-    step = 0
-    if state:
-        model.load_state_dict(state["model"])
-        critic.load_state_dict(state["critic"])
-        ema.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
-        critic_optimizer.load_state_dict(state["critic_optimizer"])
-        step = state["step"]
-    weights = config["sampling"]
-    if step == 0:
-        first = PatchSampler(Path(config["prepared"]), read_cases(config["prepared"], "train"), weights, c["patch"], 2)
-        linear_start(model, first.batch(24))
-        ema = ExponentialMovingAverage(model, c["ema"])
-    if not c["train_encoder"]:
-        model.encoder.requires_grad_(False)
-        model.quant_conv_mu.requires_grad_(False)
-        model.quant_conv_log_sigma.requires_grad_(False)
-    model, optimizer = fabric.setup(model, optimizer)
-    for method in ("encode", "decode"):  # without this Fabric runs them outside of mixed precision and of DDP
-        model.mark_forward_method(method)
-    critic, critic_optimizer = fabric.setup(critic, critic_optimizer)
-
-    train = PatchSampler(
-        Path(config["prepared"]),
-        read_cases(config["prepared"], "train"),
-        weights,
-        c["patch"],
-        config["seed"] + step + 1000 * fabric.global_rank,
-    )
-    val = PatchSampler(Path(config["prepared"]), read_cases(config["prepared"], "val"), weights, c["patch"], 1)
-    val_batch = fabric.to_device(val.batch(c["val_patches"]))
-    log = RunLog(run, "autoencoder", c["steps"], step, fabric.is_global_zero)
-    window = tuple(c["window"])
-    last_save = time.monotonic()
-    while step < c["steps"]:
-        adversarial = step >= c["adversarial_from"]
-        frozen = adversarial or not c["train_encoder"]
-        for group in optimizer.param_groups:
-            group["lr"] = c["lr"] * (
-                warmup_cosine(step, c["warmup"], c["adversarial_from"])
-                if not adversarial
-                else c["adversarial_lr_factor"]
-            )
-        x = fabric.to_device(train.batch(c["batch"]))
-        gan = torch.zeros(())
-        if frozen:
-            with torch.no_grad():
-                mu, sigma = model.encode(x)
-            output = model.decode(mu + sigma * torch.randn_like(mu))
-            loss = total = reconstruction_loss(output, x, window)
-        else:
-            output, mu, sigma = model(x)
-            loss = reconstruction_loss(output, x, window)
-            total = loss + c["kl"] * kl_divergence(mu, sigma)
-        if adversarial:
-            gan = (critic(output)[-1] - 1).square().mean()
-            total = total + c["adversarial_weight"] * gan
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(total)
-        fabric.clip_gradients(model, optimizer, max_norm=1.0)
-        optimizer.step()
-        critic_loss = torch.zeros(())
-        if adversarial:
-            real, fake = critic(x)[-1], critic(output.detach())[-1]
-            critic_loss = 0.5 * ((real - 1).square().mean() + fake.square().mean())
-            critic_optimizer.zero_grad(set_to_none=True)
-            fabric.backward(critic_loss)
-            critic_optimizer.step()
-        step += 1
-        ema.update(model.module)
-        log.scalars(
-            step,
-            loss=loss.item(),
-            gan=gan.item(),
-            critic=critic_loss.item(),
-            latent_std=mu.detach().float().std().item(),
-            lr=optimizer.param_groups[0]["lr"],
-        )
-        if step % c["val_every"] == 0 or step == c["steps"]:
-            with ema.applied_to(model.module), torch.no_grad():
-                mu, _ = model.encode(val_batch)
-                output = model.decode(mu).float().clamp(0, 1)
-            error = (output - val_batch).abs()
-            log.scalars(
-                step,
-                force=True,
-                val_mae_hu=2000 * error.mean().item(),
-                val_latent_mean=mu.float().mean().item(),
-                val_latent_std=mu.float().std().item(),
-            )
-            middle = val_batch.shape[-1] // 2
-            log.images(step, "reconstruction", [val_batch[:6, 0, :, :, middle], output[:6, 0, :, :, middle]])
-        if fabric.is_global_zero and (
-            time.monotonic() - last_save > 120 or step in (1, c["adversarial_from"], c["steps"])
-        ):
-            state = {
-                "model": model.module.state_dict(),
-                "critic": critic.module.state_dict(),
-                "ema": ema.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "critic_optimizer": critic_optimizer.state_dict(),
-                "step": step,
-            }
-            save_checkpoint(run / "autoencoder.pt", state)
-            last_save = time.monotonic()
-    log.close()
+    run_stage(stage, "autoencoder", run, rhythm, fabric)
+    if fabric.is_global_zero and settings["quality_cases"]:
+        write_quality(config, settings["quality_cases"], stage.features, run)

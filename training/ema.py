@@ -44,5 +44,6 @@ class ExponentialMovingAverage:
         return {"shadow": self.shadow, "updates": self.updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave."""
-        self.shadow, self.updates = state["shadow"], state["updates"]
+        """Restore what :meth:`state_dict` gave, on the device where the weights were. Raises KeyError for others."""
+        self.shadow = {key: state["shadow"][key].to(value.device) for key, value in self.shadow.items()}
+        self.updates = state["updates"]

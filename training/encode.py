@@ -1,24 +1,36 @@
-"""Stage *encode*: prepared CT and masks → latents (μ, not a sample: sampling would put a floor under the loss).
+"""Stage *encode*: prepared images and masks → latents (μ, not a sample: sampling would put a floor under the loss).
 
 Each case is encoded in several versions: another spacing inside the model's range, mirrored or not, with a random
-margin of air. Voxels outside the body are set to −1000 HU first, because a mask value of 0 means air.
+margin of air. Voxels outside the body are set to air first (−1000 HU, MR: the lowest value), because a mask value of 0
+means air. Volumes that do not fit into memory go through the encoder in tiles, with the result of one piece.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from scipy import ndimage
 
+from SynthCTLib.checkpoint import SCALE_FACTOR
+from SynthCTLib.device import choose_device
+from SynthCTLib.encoder import encode_image
+from SynthCTLib.errors import InputError
 from SynthCTLib.labels import load_vocabulary
-from SynthCTLib.networks import build_autoencoder
+from SynthCTLib.model_files import read_json, sha256_of
+from training.autoencoder_start import trained_autoencoder
 from training.config import Config
-from training.files import load_checkpoint, write_json
-from training.patches import hu_to_unit
+from training.files import save_latent, write_json
+from training.intensities import modality_of, open_image
 from training.prepare import read_cases
+from training.scale_factor import Sums, scale_factor_of, settled_scale_factor
+from training.settings import read_settings, require_keys
 
 MULTIPLE = 16  # latent downsampling 4 × U-Net downsampling 4
 
@@ -47,13 +59,15 @@ def resample(
     return ndimage.zoom(smooth, zoom, order=1), ndimage.zoom(mask, zoom, order=0)
 
 
-def pad_with_air(hu: np.ndarray, mask: np.ndarray, margin: np.ndarray, smallest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pad by ``margin`` voxels in front and up to multiples of 16 behind."""
+def pad_with_air(
+    hu: np.ndarray, mask: np.ndarray, margin: np.ndarray, smallest: int, lowest: float = -1000.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pad by ``margin`` voxels of the value ``lowest`` in front and up to multiples of 16 behind."""
     pads = []
     for n, m in zip(hu.shape, margin, strict=True):
         total = max(smallest, -(-(n + 2 * int(m)) // MULTIPLE) * MULTIPLE)
         pads.append((int(m), total - n - int(m)))
-    return np.pad(hu, pads, constant_values=-1000.0), np.pad(mask, pads)
+    return np.pad(hu, pads, constant_values=lowest), np.pad(mask, pads)
 
 
 def draw_spacing(native: np.ndarray, limits: dict, rng: np.random.Generator) -> np.ndarray:
@@ -64,61 +78,138 @@ def draw_spacing(native: np.ndarray, limits: dict, rng: np.random.Generator) -> 
     return np.where(native > 0.9 * target, native, target)
 
 
-@torch.no_grad()
-def encode(config: Config) -> None:
-    """Write ``latents/<case>_<k>.npz`` (latent, mask, spacing) and ``latents/index.json`` with the scale factor."""
-    c = config["encode"]
-    prepared, out = Path(config["prepared"]), Path(config["run"]) / "latents"
-    out.mkdir(parents=True, exist_ok=True)
-    model = build_autoencoder(config["network"]["autoencoder"])
-    state = load_checkpoint(Path(config["run"]) / "autoencoder.pt")
-    if state is None:
-        raise ValueError("There is no autoencoder yet: run the stage 'autoencoder' first.")
-    model.load_state_dict(state["ema"]["shadow"])
-    model.eval()
-    mirror = mirror_table()
-    index: list[dict] = []
-    total, squares, count = 0.0, 0.0, 0
-    began = time.monotonic()
-    cases = [(split, meta) for split in ("train", "val") for meta in read_cases(prepared, split)]
-    for number, (split, meta) in enumerate(cases):
-        kind = (
-            meta["group"] if meta["group"] in c["versions"] else ("rich" if meta["has_many_organ_labels"] else "other")
-        )
-        rng = np.random.default_rng([config["seed"], number])
-        folder = prepared / meta["case_id"]
-        source_hu = np.load(folder / "ct.npy").astype(np.float32)
-        source_mask = np.load(folder / "mask.npy")
-        source_hu[source_mask == 0] = -1000.0
-        native = np.asarray(meta["spacing"])
-        for version in range(c["versions"][kind] if split == "train" else 1):
-            target = native if meta["group"] in c["native"] else draw_spacing(native, c["spacing"], rng)
-            hu, mask = resample(source_hu, source_mask, native, target)
-            if split == "train" and rng.random() < 0.5:
-                hu, mask = hu[::-1], mirror[mask[::-1]]
-            margin = rng.integers(0, 13, 3) * np.array([1, 1, 0]) if split == "train" else np.array([4, 4, 0])
-            hu, mask = pad_with_air(np.ascontiguousarray(hu), np.ascontiguousarray(mask), margin, 48)
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config["precision"].startswith("bf16")):
-                mu, _ = model.encode(hu_to_unit(torch.from_numpy(hu)[None, None]))
-            latent = mu[0].float()
+def kind_of(meta: Mapping[str, Any], versions: Mapping[str, int]) -> str:
+    """The kind by which a case is encoded and later drawn: its group, if it has an own number of versions."""
+    if meta["group"] in versions:
+        return str(meta["group"])
+    return "rich" if meta["has_many_organ_labels"] else "other"
+
+
+class Encoder:
+    """Encodes cases with one autoencoder; beside the latents of each lies a record of what they were made from."""
+
+    def __init__(self, config: Config, settings: Mapping[str, Any], out: Path) -> None:
+        """Raises InputError if there is no trained autoencoder in the run folder yet."""
+        run = Path(config["run"])
+        self.settings, self.out, self.seed = settings, out, config["seed"]
+        self.prepared = Path(config["prepared"])
+        self.model, self.step = trained_autoencoder(run, config["network"]["autoencoder"])
+        self.model.to(choose_device(config["accelerator"]))
+        self.fingerprint = sha256_of(run / "autoencoder.pt")
+        self.mirror = mirror_table()
+
+    def case(self, meta: dict[str, Any], number: int) -> dict[str, Any]:
+        """The record of a case, the ``number``-th of all: its entries for the index, and the sums over its latents.
+
+        Made only if there is none yet that was made from the same autoencoder, data and settings.
+        """
+        path = self.out / f"{meta['case_id']}.json"
+        state = self._state(meta, number)
+        record = read_json(path)
+        whole = record.get("state") == state and all((self.out / e["file"]).is_file() for e in record["entries"])
+        if not whole:
+            record = {"state": state, **self._encode(meta, number)}
+            write_json(path, record)
+        return record
+
+    def _state(self, meta: dict[str, Any], number: int) -> str:
+        """Changes with everything that the latents of a case depend on."""
+        folder = self.prepared / meta["case_id"]
+        files = [folder / f"{modality_of(meta)}.npy", folder / "mask.npy"]
+        missing = [str(path) for path in files if not path.is_file()]
+        if missing:
+            raise InputError(f"{missing[0]} is missing: run the stages 'prepare' and 'label' first.")
+        sizes = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        used = {key: self.settings[key] for key in ("versions", "native", "spacing")}
+        text = json.dumps([self.fingerprint, self.seed, number, meta["split"], used, sizes], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _encode(self, meta: dict[str, Any], number: int) -> dict[str, Any]:
+        rng = np.random.default_rng([self.seed, number])
+        image = open_image(self.prepared, meta)
+        mask = np.load(self.prepared / meta["case_id"] / "mask.npy")
+        values = image.array.astype(np.float32)
+        values[mask == 0] = image.low
+        training, kind = meta["split"] == "train", kind_of(meta, self.settings["versions"])
+        entries, sums = [], []
+        for version in range(self.settings["versions"][kind] if training else 1):
+            part, labels, spacing = self._version(values, mask, meta, image.low, training, rng)
+            latent = encode_image(self.model, image.unit(part), self._budget())[0].float().cpu()
             name = f"{meta['case_id']}_{version}.npz"
-            np.savez(out / name, latent=latent.half().numpy(), mask=mask, spacing=target.astype(np.float32))
-            if split == "train":
-                total += latent.double().sum().item()
-                squares += latent.double().square().sum().item()
-                count += latent.numel()
-            index.append(
+            stored = {"latent": latent.half().numpy(), "mask": labels, "spacing": spacing.astype(np.float32)}
+            save_latent(self.out / name, **stored)
+            exact = latent.double()
+            sums.append([exact.sum().item(), exact.square().sum().item(), latent.numel()])
+            entries.append(
                 {
                     "file": name,
                     "case_id": meta["case_id"],
-                    "split": split,
+                    "split": meta["split"],
                     "kind": kind,
+                    "modality": meta.get("modality", "ct"),
                     "shape": list(latent.shape[1:]),
-                    "spacing": target.tolist(),
+                    "spacing": spacing.tolist(),
                 }
             )
+        return {"entries": entries, "sums": sums}
+
+    def _version(
+        self,
+        values: np.ndarray,
+        mask: np.ndarray,
+        meta: dict[str, Any],
+        lowest: float,
+        training: bool,
+        rng: np.random.Generator,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(image, mask, spacing in mm) of one version of a case, padded to the multiples that the networks take."""
+        native = np.asarray(meta["spacing"])
+        keep = meta["group"] in self.settings["native"]
+        target = native if keep else draw_spacing(native, self.settings["spacing"], rng)
+        part, labels = resample(values, mask, native, target)
+        if training and rng.random() < 0.5:
+            part, labels = part[::-1], self.mirror[labels[::-1]]
+        margin = rng.integers(0, 13, 3) * np.array([1, 1, 0]) if training else np.array([4, 4, 0])
+        padded = pad_with_air(np.ascontiguousarray(part), np.ascontiguousarray(labels), margin, 48, lowest)
+        return (*padded, target)
+
+    def _budget(self) -> int | None:
+        return self.settings["memory_mb"] and self.settings["memory_mb"] * 10**6
+
+
+@torch.no_grad()
+def encode(config: Config) -> None:
+    """Write ``latents/<case>_<k>.npz`` (latent, mask, spacing), and ``latents/index.json`` with the scale factor.
+
+    A run that was stopped goes on with the next case. Raises InputError if a stage before has not been run.
+    """
+    settings = read_settings(config, "encode")
+    require_keys(config, "run", "prepared", "seed", "accelerator", "network.autoencoder")
+    out = Path(config["run"]) / "latents"
+    out.mkdir(parents=True, exist_ok=True)
+    encoder = Encoder(config, settings, out)
+    earlier = read_json(out / "index.json")
+    same = earlier if earlier.get("autoencoder") == encoder.fingerprint else {}
+    factor = settled_scale_factor(config, settings["scale_factor"], same)
+    cases = [meta for split in ("train", "val") for meta in read_cases(config["prepared"], split)]
+    index: list[dict[str, Any]] = []
+    sums: list[Sums] = []
+    began = time.monotonic()
+    for number, meta in enumerate(cases):
+        record = encoder.case(meta, number)
+        index += record["entries"]
+        sums += [tuple(one) for one in record["sums"]] if meta["split"] == "train" else []
         left = (time.monotonic() - began) / (number + 1) * (len(cases) - number - 1)
         print(f"encoded {number + 1}/{len(cases)} {meta['case_id']} [{left / 60:.1f} min left]", flush=True)
-    std = (squares / count - (total / count) ** 2) ** 0.5
-    write_json(out / "index.json", {"scale_factor": 1 / std, "autoencoder_step": state["step"], "latents": index})
-    print(f"{len(index)} latents, scale factor {1 / std:.4f}")
+    if factor is None:
+        factor = scale_factor_of(sums)
+    write_json(
+        out / "index.json",
+        {
+            SCALE_FACTOR: factor,
+            "autoencoder_step": encoder.step,
+            "autoencoder": encoder.fingerprint,
+            "latents": index,
+        },
+    )
+    print(f"{len(index)} latents, scale factor {factor:.4f}")

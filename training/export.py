@@ -18,6 +18,7 @@ from training.files import load_checkpoint, write_json
 from training.model_conditions import conditioning_of
 from training.prepare import read_cases
 from training.provenance import commit
+from training.settings import require_keys
 
 SETTINGS = ("steps", "solver", "temperature")
 """What a measurement depends on besides the weights."""
@@ -109,6 +110,7 @@ def export(config: Config) -> None:
     With ``"embedded": false`` in the card's words, these are what ``synthct models import`` takes. Raises InputError if
     a stage before has not been run, ModelError if the config's words make no valid card.
     """
+    require_keys(config, "run", "prepared", "network", "export.folder", "export.card.defaults", "export.command")
     c = config["export"]
     run, prepared, folder = Path(config["run"]), Path(config["prepared"]), Path(c["folder"])
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,6 +142,7 @@ def update_card(config: Config) -> None:
 
     Raises InputError where nothing has been exported yet.
     """
+    require_keys(config, "run", "export.folder", "export.card.defaults")
     path = Path(config["export"]["folder"]) / "card.json"
     if not path.is_file():
         raise InputError(f"There is no {path} yet: run the stage 'export' first.")

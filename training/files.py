@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,19 @@ def write_text(path: Path, text: str) -> None:
 
 def save_arrays(path: Path, **arrays: Any) -> None:
     """Write arrays as a compressed ``.npz``, atomically."""
+    _save_arrays(np.savez_compressed, path, arrays)
+
+
+def save_latent(path: Path, **arrays: Any) -> None:
+    """Write arrays as an ``.npz`` that is read often and hardly shrinks, atomically and without compression."""
+    _save_arrays(np.savez, path, arrays)
+
+
+def _save_arrays(write: Callable[..., None], path: Path, arrays: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        write(file, **arrays)
     part.replace(path)
 
 

@@ -1,51 +1,80 @@
-"""Random intensity patches for the autoencoder: crop, zoom, flip; balanced over collections, not over volumes."""
+"""Random intensity patches for the autoencoder, balanced over collections, not over volumes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from SynthCTLib.errors import InputError
+from training.augment import Augmentation
+from training.intensities import Image, open_image
+from training.prepare import read_cases
 
-def hu_to_unit(hu: torch.Tensor, low: float = -1000.0, high: float = 1000.0) -> torch.Tensor:
-    """Map HU to [0, 1] (MAISI, section 4.1: clip to [-1000, 1000])."""
-    return (hu.clamp(low, high) - low) / (high - low)
+TISSUE_HU, TISSUE_SHARE = -300, 0.25
+"""A patch of CT is drawn again, up to three times, unless that share of it is above that: air alone teaches nothing."""
 
 
 class PatchSampler:
-    """Draws batches (N, 1, P, P, P) in [0, 1] from prepared cases."""
+    """Draws batches (N, 1, P, P, P) in the unit range from the prepared cases of one split."""
 
-    def __init__(self, prepared: Path, cases: list[dict], weights: dict[str, float], patch: int, seed: int) -> None:
-        self.patch = patch
-        self.rng = np.random.default_rng(seed)
-        self.volumes = [np.load(Path(prepared) / c["case_id"] / "ct.npy", mmap_mode="r") for c in cases]
+    def __init__(
+        self, prepared: Path, split: str, weights: Mapping[str, float], augment: Mapping[str, Any] | None = None
+    ) -> None:
+        """``weights``: share of each group, or of ``other``; ``augment``: as in the config, None for zoom and flips.
+
+        Raises InputError if the split has no cases.
+        """
+        cases = read_cases(prepared, split)
+        if not cases:
+            raise InputError(f"No case in {prepared} is of the split '{split}': prepare some, or change 'split'.")
+        self.images = [open_image(prepared, meta) for meta in cases]
+        self.augmentation = Augmentation(augment) if augment else None
         groups = [c["group"] for c in cases]
         share = np.array([weights.get(g, weights.get("other", 1.0)) for g in groups], float)
         kinds = [g if g in weights else "other" for g in groups]
         counts = np.array([kinds.count(k) for k in kinds], float)
+        if not share.any():
+            raise InputError(f"'sampling' of the config gives no weight to any case of the split '{split}'.")
         self.probability = share / counts / (share / counts).sum()
 
-    def batch(self, size: int) -> torch.Tensor:
-        """One batch of augmented patches."""
-        return torch.stack([self._one() for _ in range(size)])
+    def batch(self, size: int, patch: int, rng: np.random.Generator) -> torch.Tensor:
+        """One batch of augmented patches; ``rng`` alone decides which."""
+        return torch.stack([self._one(patch, rng) for _ in range(size)])
 
-    def _one(self) -> torch.Tensor:
-        rng, p = self.rng, self.patch
-        volume = self.volumes[rng.choice(len(self.volumes), p=self.probability)]
-        side = max(8, round(p * rng.uniform(0.75, 1.5)))
-        for _ in range(4):  # mostly tissue: air alone teaches nothing
-            start = [int(rng.integers(0, max(n - side, 0) + 1)) for n in volume.shape]
-            crop = np.asarray(volume[tuple(slice(s, s + side) for s in start)], np.float32)
-            if (crop > -300).mean() > 0.25:
-                break
-        pad = [(0, max(0, side - n)) for n in crop.shape]
-        crop = np.pad(crop, pad, constant_values=-1000.0)
-        x = hu_to_unit(torch.from_numpy(crop)[None, None])
-        if side != p:
-            x = F.interpolate(x, size=(p, p, p), mode="trilinear", align_corners=False, antialias=False)
-        flips = [axis + 2 for axis in range(3) if rng.random() < 0.5]
-        if flips:
-            x = x.flip(flips)
-        return x[0]
+    def _one(self, patch: int, rng: np.random.Generator) -> torch.Tensor:
+        image = self.images[rng.choice(len(self.images), p=self.probability)]
+        if self.augmentation is not None:
+            cube = _cut(image, patch, self.augmentation.margin(patch), rng)
+            return self.augmentation(cube, patch, rng)
+        cube = _cut(image, max(8, round(patch * rng.uniform(0.75, 1.5))), 0, rng)
+        return _flipped(_resized(cube, patch), rng)
+
+
+def _cut(image: Image, side: int, margin: int, rng: np.random.Generator) -> torch.Tensor:
+    """A random cube (1, S, S, S) with a margin around, in the unit range; the lowest value lies outside the image."""
+    shape = image.array.shape
+    for _ in range(4):
+        start = [int(rng.integers(0, max(n - side, 0) + 1)) for n in shape]
+        crop = image.array[tuple(slice(s, s + side) for s in start)]
+        if not image.is_ct or (crop > TISSUE_HU).mean() > TISSUE_SHARE:
+            break
+    wanted = [(s - margin, s + side + margin) for s in start]
+    crop = image.array[tuple(slice(max(a, 0), b) for a, b in wanted)]
+    pads = [(max(-a, 0), max(b - n, 0)) for (a, b), n in zip(wanted, shape, strict=True)]
+    return image.unit(np.pad(crop, pads, constant_values=image.low))[None]
+
+
+def _resized(cube: torch.Tensor, side: int) -> torch.Tensor:
+    if cube.shape[-1] == side:
+        return cube
+    return F.interpolate(cube[None], size=(side,) * 3, mode="trilinear", align_corners=False)[0]
+
+
+def _flipped(cube: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    axes = [axis + 1 for axis in range(3) if rng.random() < 0.5]
+    return cube.flip(axes) if axes else cube

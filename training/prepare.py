@@ -78,8 +78,11 @@ def prepare(config: Config) -> None:
 
 
 def read_cases(prepared: Path, split: str) -> list[dict]:
-    """Cases of one split, as written by :func:`prepare`."""
-    cases = json.loads((Path(prepared) / "cases.json").read_text(encoding="utf-8"))["cases"]
+    """Cases of one split, as written by :func:`prepare`. Raises InputError where nothing is prepared yet."""
+    path = Path(prepared) / "cases.json"
+    if not path.is_file():
+        raise InputError(f"There are no prepared cases in {prepared} yet: run the stage 'prepare' first.")
+    cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
     return [case for case in cases if case["split"] == split]
 
 

@@ -15,7 +15,9 @@ class RunLog:
 
     def __init__(self, run: Path, stage: str, total: int, start: int, active: bool, every: float = 20.0) -> None:
         self.stage, self.total, self.start, self.every = stage, total, start, every
-        self.writer = SummaryWriter(str(Path(run) / "tensorboard" / stage)) if active else None
+        folder = str(Path(run) / "tensorboard" / stage)
+        # A run that was killed has logged steps after its last checkpoint, which now come again.
+        self.writer = SummaryWriter(folder, purge_step=start + 1) if active else None
         self.sums: dict[str, list[float]] = defaultdict(list)
         self.began = self.last = time.monotonic()
 

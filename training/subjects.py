@@ -22,8 +22,8 @@ from SynthCTLib.networks import Networks
 from SynthCTLib.sampler import sample_latent
 from SynthCTLib.store import ModelStore
 from training.config import Config
+from training.intensities import hu_to_unit
 from training.painter import measure_palette, paint
-from training.patches import hu_to_unit
 from training.scans import Scan
 
 Maker = Callable[[Scan, int], np.ndarray]  # a real scan and a seed → int16 HU on its grid

@@ -13,10 +13,8 @@ import torch
 
 from training.config import load_config
 from training.files import load_checkpoint, save_checkpoint
-from training.flow import draw_times, noisy, velocity_loss, voxel_weights
 from training.linear_start import block_components, linear_start
 from training.prepare import prepare, read_cases
-from training.schedule import warmup_cosine
 
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "embedded.json"
 CHANNELS = load_config(CONFIG, [])["network"]["autoencoder"]["latent_channels"]
@@ -102,7 +100,7 @@ def test_a_checkpoint_is_complete_or_absent_and_reads_without_pickle(tmp_path: P
 
 def test_the_linear_start_reconstructs_far_better_than_a_random_one() -> None:
     from SynthCTLib.networks import build_autoencoder
-    from training.patches import hu_to_unit
+    from training.intensities import hu_to_unit
 
     arguments = load_config(CONFIG, [])["network"]["autoencoder"]
     torch.manual_seed(0)
@@ -122,36 +120,6 @@ def test_the_linear_start_reconstructs_far_better_than_a_random_one() -> None:
     assert errors["linear"] < 0.03 and errors["random"] > 0.1
     correlation = np.corrcoef(mu[0, 0].ravel().numpy(), expected[0].ravel().numpy())[0, 1]
     assert correlation > 0.98  # the first latent channel is the first principal component
-
-
-def test_the_velocity_of_a_perfect_network_has_no_loss_and_points_to_the_data() -> None:
-    generator = torch.Generator().manual_seed(0)
-    latent, noise = torch.randn(1, 4, 4, 4, 4, generator=generator), torch.randn(3, 4, 4, 4, 4, generator=generator)
-    times = draw_times(3, generator)
-    x, t = noisy(latent, noise, times), (times / 1000).view(-1, 1, 1, 1, 1)
-    even = torch.ones(1, 1, 4, 4, 4)
-    assert velocity_loss(latent - noise, latent, noise, even).item() == 0
-    assert torch.allclose(x + t * (latent - noise), latent.expand_as(x), atol=1e-5)
-    assert velocity_loss(torch.zeros_like(noise), latent, noise, even).item() > 1
-
-
-def test_air_counts_less_than_the_body_and_bone_more() -> None:
-    mask = torch.zeros(1, 16, 16, 16, dtype=torch.uint8)
-    mask[:, :8] = 200
-    latent = noise = torch.zeros(1, 4, 4, 4, 4)
-    wrong_air, wrong_body = torch.zeros_like(latent), torch.zeros_like(latent)
-    wrong_air[:, :, 2:], wrong_body[:, :, :2] = 1, 1
-    weights = voxel_weights(mask, torch.tensor([33]), 0.1, 3.0)
-    loss = [velocity_loss(o, latent, noise, weights).item() for o in (wrong_air, wrong_body)]
-    assert loss[1] == pytest.approx(10 * loss[0])
-    mask[:, :4, :2] = 33  # half of four of the blocks
-    weights = voxel_weights(mask, torch.tensor([33]), 0.1, 3.0)
-    assert weights.unique().tolist() == pytest.approx([0.1, 1, 2])
-
-
-def test_the_learning_rate_warms_up_and_falls() -> None:
-    factors = [warmup_cosine(step, 10, 100) for step in range(100)]
-    assert factors[0] == pytest.approx(0.1) and max(factors) == pytest.approx(1) and factors[-1] < 0.06
 
 
 def test_the_autoencoder_stage_stops_resumes_and_gets_better(config: dict, tmp_path: Path) -> None:
@@ -188,78 +156,3 @@ def test_the_autoencoder_stage_stops_resumes_and_gets_better(config: dict, tmp_p
     assert second["ema"]["updates"] == 5
     encoder = [k for k in first["model"] if k.startswith("encoder") and k.endswith("weight")]
     assert any(not torch.equal(first["model"][k], second["model"][k]) for k in encoder)
-
-
-def test_both_denoiser_stages_run_on_latents_and_the_second_starts_from_the_first(config: dict, tmp_path: Path) -> None:
-    from training.denoiser import train_controlnet, train_diffusion
-
-    latents = tmp_path / "run" / "latents"
-    latents.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    entries = []
-    for split in ("train", "val"):
-        mask = np.zeros((48, 48, 48), np.uint8)
-        mask[8:40, 8:40] = 200
-        np.savez(
-            latents / f"{split}.npz",
-            latent=rng.normal(size=(CHANNELS, 12, 12, 12)).astype(np.float16),
-            mask=mask,
-            spacing=np.array([3, 3, 4], np.float32),
-        )
-        entries.append(
-            {
-                "file": f"{split}.npz",
-                "case_id": split,
-                "split": split,
-                "kind": "other",
-                "shape": [12] * 3,
-                "spacing": [3, 3, 4],
-            }
-        )
-    (latents / "index.json").write_text(json.dumps({"scale_factor": 1.0, "autoencoder_step": 1, "latents": entries}))
-    base = load_config(CONFIG, [])
-    small = {
-        "steps": 2,
-        "warmup": 1,
-        "draws": 1,
-        "crops": [[8, 8, 8]],
-        "weights": {"other": 1},
-        "val_every": 2,
-        "val_crops": 1,
-    }
-    config |= {
-        "seed": 1,
-        "accelerator": "cpu",
-        "devices": 1,
-        "precision": "32-true",
-        "network": base["network"],
-        "diffusion": {**base["diffusion"], **small},
-        "controlnet": {**base["controlnet"], **small},
-    }
-    with pytest.raises(ValueError, match="run the stage 'diffusion' first"):
-        train_controlnet(config)
-    train_diffusion(config)
-    unet = load_checkpoint(tmp_path / "run" / "diffusion.pt")
-    train_controlnet(config | {"controlnet": {**config["controlnet"], "train_unet": False}})
-    both = load_checkpoint(tmp_path / "run" / "controlnet.pt")
-    assert unet is not None and both is not None
-    key = "unet.conv_in.conv.weight"
-    assert torch.allclose(both["model"][key], unet["ema"]["shadow"][key])  # frozen, taken from the first stage
-    assert any(k.startswith("controlnet.") for k in both["model"])
-
-
-def test_the_copy_start_makes_the_network_minus_its_input_whatever_the_time() -> None:
-    from SynthCTLib.denoiser import predict
-    from SynthCTLib.networks import build_unet
-    from training.copy_start import copy_start
-
-    torch.manual_seed(0)
-    unet = build_unet(load_config(CONFIG, [])["network"]["unet"]).eval()
-    x = torch.randn(1, unet.in_channels, 16, 16, 16)
-    modality, spacing = torch.ones(1, dtype=torch.long), torch.full((1, 3), 300.0)
-    with torch.no_grad():
-        before = predict(unet, x, torch.tensor([990.0]), None, spacing, modality)
-        copy_start(unet)
-        for time in (990.0, 10.0):
-            after = predict(unet, x, torch.tensor([time]), None, spacing, modality)
-            assert (after + x).square().mean() < 1e-3 < (before + x).square().mean()

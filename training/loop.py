@@ -1,0 +1,124 @@
+"""The loop that training stages share: step, log, validate, save; a run that was killed goes on as if it never was.
+
+What makes that true: a checkpoint holds everything that changes (weights, averages, optimizers, loss scaler), it is
+written beside and renamed, and what a step draws depends on seed and step alone (:mod:`training.step_draws`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lightning_fabric import Fabric
+
+from SynthCTLib.device import memory_advice
+from SynthCTLib.errors import InputError, ModelError, SynthCTError
+from training.config import Config
+from training.files import load_checkpoint, save_checkpoint
+from training.progress import RunLog
+
+
+class Stage(Protocol):
+    """What is trained: networks, optimizers and data of one stage."""
+
+    def step(self, step: int) -> dict[str, float]:
+        """One update of the weights, the ``step``-th from 0; returns what is logged."""
+
+    def validate(self, step: int, log: RunLog) -> None:
+        """Measure held-out data after ``step`` updates; called in the first process only."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that :meth:`step` changes, as tensors and plain values."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave. Raises RuntimeError or KeyError if it belongs to other networks."""
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """Number of steps; steps between validations; seconds between checkpoints, and steps that always get one."""
+
+    steps: int
+    val_every: int
+    save_every: float = 120.0
+    save_at: tuple[int, ...] = ()
+
+
+def start_fabric(config: Config, precision: str | None = None, **options: Any) -> Fabric:
+    """Processes and devices as the config's ``accelerator``, ``devices``, ``num_nodes`` and ``precision`` say.
+
+    ``options``: further ones of Lightning Fabric. Random states are seeded with ``seed``. Raises InputError where the
+    machine or Fabric does not have what is asked for.
+    """
+    wanted: Any = precision or config["precision"]
+    try:
+        fabric = Fabric(
+            accelerator=config["accelerator"],
+            devices=config["devices"],
+            num_nodes=config.get("num_nodes", 1),
+            precision=wanted,
+            **options,
+        )
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise InputError(f"'accelerator', 'devices' or 'precision' of the config do not work here: {error}") from error
+    fabric.launch()
+    fabric.seed_everything(config["seed"], verbose=False)
+    return fabric
+
+
+def run_stage(stage: Stage, name: str, run: Path, rhythm: Rhythm, fabric: Fabric) -> None:
+    """Train to the last step, from ``<run>/<name>.pt`` on where there is one.
+
+    Raises:
+        ModelError: the checkpoint belongs to networks of another shape.
+        ResourceError: memory ran out.
+        SynthCTError: a loss is no finite number; the last checkpoint stays as it was.
+    """
+    path = run / f"{name}.pt"
+    step = _resume(stage, path, fabric)
+    log = RunLog(run, name, rhythm.steps, step, fabric.is_global_zero)
+    last_save = time.monotonic()
+    with memory_advice(f"Memory does not suffice for the stage '{name}': choose smaller patches or a smaller batch."):
+        while step < rhythm.steps:
+            scalars = stage.step(step)
+            step += 1
+            _require_finite(scalars, name, step)
+            log.scalars(step, force=False, **scalars)
+            if step % rhythm.val_every == 0 or step == rhythm.steps:
+                if fabric.is_global_zero:
+                    stage.validate(step, log)
+                fabric.barrier()
+            due = time.monotonic() - last_save >= rhythm.save_every
+            if fabric.is_global_zero and (due or step in (*rhythm.save_at, rhythm.steps)):
+                scaler = fabric.strategy.precision.state_dict()
+                save_checkpoint(path, {**stage.state_dict(), "scaler": scaler, "step": step})
+                last_save = time.monotonic()
+    log.close()
+
+
+def _resume(stage: Stage, path: Path, fabric: Fabric) -> int:
+    """The step to go on from, with the stage's state restored; 0 where there is no checkpoint."""
+    state = load_checkpoint(path)
+    if state is None:
+        return 0
+    try:
+        stage.load_state_dict(state)
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise ModelError(
+            f"{path} is of other networks than the config describes; restore the config or choose another 'run'."
+        ) from error
+    if state.get("scaler"):
+        fabric.strategy.precision.load_state_dict(state["scaler"])
+    return int(state["step"])
+
+
+def _require_finite(scalars: dict[str, float], name: str, step: int) -> None:
+    broken = [key for key, value in scalars.items() if not math.isfinite(value)]
+    if broken:
+        raise SynthCTError(
+            f"In step {step} of the stage '{name}', {broken[0]} is no finite number; run it again from its last "
+            "checkpoint with a smaller learning rate or precision=32-true."
+        )
