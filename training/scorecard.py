@@ -9,17 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from training.metrics.coherence import coherence
+from training.metrics.coverage import coverage, precision, recall
 from training.metrics.diversity import diversity_gap
 from training.metrics.extractors import Extractor
+from training.metrics.features3d import RandomConvolutions3d
 from training.metrics.following import following
 from training.metrics.frechet import frechet_distance, kernel_distance
-from training.metrics.halves import distance_of_halves
-from training.metrics.memorization import CopyFilter, as_input, disguise, encoder_of, memorization
+from training.metrics.halves import distance_of_halves, score_of_halves
+from training.metrics.memorization import (
+    CopyFilter,
+    as_input,
+    disguise,
+    encoder_of,
+    for_calibration,
+    memorization,
+)
 from training.metrics.organ_hu import organ_hu_in_range, organ_median_error
 from training.metrics.slices import PLANES
 from training.metrics.spectrum import spectrum_gap
+from training.metrics.volumes import volume_distances
 from training.scans import Scan
 
 PlaneFeatures = dict[str, list[np.ndarray]]  # plane → features of each volume
@@ -76,6 +87,34 @@ def distances(material: Material, extractors: Sequence[Extractor], rounds: int, 
     return result
 
 
+def spread(material: Material, extractors: Sequence[Extractor], rounds: int, seed: int) -> dict[str, dict]:
+    """Precision, recall and coverage by extractor, a volume being one point; ``floor``: the real halves."""
+    groups = [scan.group for scan in material.real]
+    result = {}
+    for extractor in extractors:
+        made, real = (_points(features_of(extractor, scans)) for scans in (material.made, material.real))
+        result[extractor.name] = {
+            score.__name__: score_of_halves(score, real, made, groups, material.paired, rounds, seed)
+            for score in (precision, recall, coverage)
+        }
+    return {"spread": result}
+
+
+def _points(features: PlaneFeatures) -> list[np.ndarray]:
+    """(1, d) of each volume: the mean features of its slices, planes one after the other."""
+    volumes = zip(*(features[plane] for plane in PLANES), strict=True)
+    return [np.concatenate([slices.mean(0) for slices in planes])[None] for planes in volumes]
+
+
+def distances_3d(material: Material, rounds: int, seed: int) -> dict[str, dict]:
+    """Fréchet distance of features of whole volumes, in halves as ``frechet``."""
+    extractor = RandomConvolutions3d()
+    made, real = ([extractor(scan.hu) for scan in scans] for scans in (material.made, material.real))
+    groups = [scan.group for scan in material.real]
+    found = distance_of_halves(frechet_distance, real, made, groups, material.paired, rounds, seed)
+    return {"frechet_3d": {extractor.name: {**found, "ratio": found["value"] / found["floor"]}}}
+
+
 def without_nan(value: Any) -> Any:
     """The same with None in place of what is not a number, which JSON does not know."""
     if isinstance(value, dict):
@@ -99,14 +138,17 @@ def anatomy(material: Material) -> dict[str, dict]:
 
 
 def structure(material: Material, seed: int) -> dict[str, dict]:
-    """Diversity, coherence of slices, spectrum."""
+    """Diversity, coherence of slices, spectrum, sizes of body, bone and air."""
     made, real = [scan.hu for scan in material.made], [scan.hu for scan in material.real]
     groups = [scan.group for scan in material.real] if material.paired else None
-    ours, theirs = ([(scan.hu, scan.spacing) for scan in scans] for scans in (material.made, material.real))
+    ours, theirs, others = (
+        [(scan.hu, scan.spacing) for scan in scans] for scans in (material.made, material.real, material.others)
+    )
     return {
         "ms_ssim": diversity_gap(made, real, groups, seed),
         "coherence": coherence(made, real),
         "spectrum": spectrum_gap(ours, theirs),
+        "volumes_ml": volume_distances(ours, theirs, others),
     }
 
 
@@ -117,10 +159,12 @@ def privacy(
     made, real, seen = (
         as_input(hus) for hus in ([s.hu for s in material.made], [s.hu for s in material.real], training)
     )
-    known = CopyFilter(encoder_of(seen, encoder_steps, seed, folder), seen, real)
+    unseen = for_calibration(len(seen), seed)
+    encoder = encoder_of(seen[torch.from_numpy(~unseen)], encoder_steps, seed, folder)
+    known = CopyFilter(encoder, seen, unseen)
     rng = np.random.default_rng(seed)
     disguised = as_input(disguise(training[i], rng) for i in rng.permutation(len(training))[:DISGUISED])
-    return memorization(known, made, disguised), known.copies(made)
+    return memorization(known, made, real, disguised), known.copies(made)
 
 
 def judge(
@@ -141,6 +185,8 @@ def judge(
     memorized, copies = privacy(material, training, settings["copy_encoder_steps"], seed, run)
     scores = {
         **distances(material, extractors, settings["rounds"], seed),
+        **spread(material, extractors, settings["rounds"], seed),
+        **distances_3d(material, settings["rounds"], seed),
         **anatomy(material),
         **structure(material, seed),
         "memorization": memorized,

@@ -11,14 +11,17 @@ from scipy import ndimage
 
 from SynthCTLib.cases import list_cases
 from SynthCTLib.reading import read_segmentation
-from training.model_conditions import hu_prior
 from training.metrics.coherence import coherence
+from training.metrics.coverage import coverage, precision, recall
 from training.metrics.diversity import diversity_gap
 from training.metrics.extractors import EfficientNetLite0, RandomConvolutions
+from training.metrics.features3d import RandomConvolutions3d
 from training.metrics.following import following
-from training.metrics.frechet import mean_frechet
+from training.metrics.frechet import frechet_distance, mean_frechet
 from training.metrics.organ_hu import organ_hu_in_range, organ_median_error
 from training.metrics.spectrum import spectrum_gap
+from training.metrics.volumes import volume_distances
+from training.model_conditions import hu_prior
 from training.painter import paint
 
 SPACING = (6.0, 6.0, 6.0)
@@ -63,6 +66,12 @@ def painted(masks: list[np.ndarray]) -> list[np.ndarray]:
     """CTs with a typical HU, texture and soft edges per label."""
     palette = {int(label): (hu, 20.0) for label, hu in hu_prior().items()} | {200: (-20.0, 40.0)}
     return [ndimage.gaussian_filter(paint(mask, palette, i), 0.5) for i, mask in enumerate(masks)]
+
+
+@pytest.fixture(scope="module")
+def patients(painted: list[np.ndarray]) -> list[np.ndarray]:
+    """Twelve of different size: the three in four zooms."""
+    return [ndimage.zoom(hu, zoom, order=1) for hu in painted for zoom in (0.7, 0.8, 0.9, 1.0)]
 
 
 def worsened(volumes: list[np.ndarray], corruption: Callable[[np.ndarray, int], np.ndarray]) -> list[list[np.ndarray]]:
@@ -129,6 +138,49 @@ def test_masks_are_followed_less_after_a_corruption(
 ) -> None:
     lost = [1 - following(made, painted, masks)[structure]["share"] for made in worsened(painted, corruption)]
     assert grows(lost), lost
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+def test_the_frechet_distance_of_whole_volumes_grows_with_every_corruption(
+    corruption, painted: list[np.ndarray]
+) -> None:
+    embed = RandomConvolutions3d()
+    real, *worse = (np.concatenate([embed(hu) for hu in hus]) for hus in worsened(painted, corruption))
+    values = [frechet_distance(real, made) for made in worse]
+    assert grows([0.0, *values]), values
+
+
+@pytest.mark.parametrize(("structure", "corruption"), [("bone", blur), ("bone", noise), ("bone", shift),
+     ("body", blur), ("body", shift), ("air in the body", blur), ("air in the body", shift)])  # fmt: skip
+def test_sizes_get_worse_with_blur_noise_and_shift(structure: str, corruption, painted: list[np.ndarray]) -> None:
+    real = [(hu, SPACING) for hu in painted]
+    values = [
+        volume_distances([(hu, SPACING) for hu in made], real, real)[structure]["value"]
+        for made in worsened(painted, corruption)
+    ]
+    assert values[0] == 0 and grows(values), values
+
+
+@pytest.mark.parametrize("score", [precision, recall, coverage])
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+def test_precision_recall_and_coverage_fall_with_every_corruption(
+    score, corruption, patients: list[np.ndarray]
+) -> None:
+    embed = RandomConvolutions(2)
+
+    def points(hus: list[np.ndarray]) -> np.ndarray:
+        return np.stack([np.concatenate([f.mean(0) for f in embed(hu, SPACING).values()]) for hu in hus])
+
+    real, *made = (points(hus) for hus in worsened(patients, corruption))
+    values = [score(found, real) for found in (real, *made)]
+    assert values[0] == 1 and values == sorted(values, reverse=True) and values[3] < 0.5, values
+
+
+@pytest.mark.parametrize("score", [recall, coverage])
+def test_recall_and_coverage_fall_when_few_are_repeated(score) -> None:
+    real = np.random.default_rng(0).normal(size=(40, 5))
+    values = [score(np.concatenate([real[:kept]] * (40 // kept)), real) for kept in (40, 20, 4)]
+    assert values[0] == 1 and values == sorted(values, reverse=True) and values[2] < 0.7, values
 
 
 def test_less_variety_than_among_real_patients_is_a_gap(painted: list[np.ndarray]) -> None:

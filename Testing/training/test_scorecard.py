@@ -17,7 +17,7 @@ from training.export import quality_of
 from training.files import write_json
 from training.metrics.contrastive import train_encoder
 from training.metrics.extractors import build_extractors
-from training.metrics.memorization import CopyFilter, as_input, disguise
+from training.metrics.memorization import CopyFilter, as_input, disguise, for_calibration, memorization
 from training.metrics.radimagenet import RadImageNet, ResNet50, maisi_cube, maisi_slices
 from training.reader_form import CATEGORIES, reader_form
 from training.scan_files import write_scans
@@ -82,6 +82,9 @@ def test_a_subject_gets_a_complete_scorecard_a_page_and_a_form_and_is_made_only_
     assert all({"value", "real", "share"} <= set(found) for found in card["following"].values())
     assert 0 <= card["organ_hu_in_range"]["value"] <= 1 and card["n"] == 4
     assert {"copies", "control", "positive_control"} <= set(card["memorization"])
+    assert set(card["spread"]["random-convolutions"]) == {"precision", "recall", "coverage"}
+    assert card["frechet_3d"]["random-convolutions-3d"]["ratio"] > 0
+    assert set(card["volumes_ml"]) == {"body", "bone", "air in the body"}
     assert len(card["data"]) == 64 and card["commit"] and card["command"].startswith("python -m training")
     assert card["cost"]["seconds"]["n"] == 4 and card["cost"]["peak_memory_mb"] > 10
     assert [case["case_id"] for case in card["labeled_training_cases"]] == ["case_1"]
@@ -116,6 +119,8 @@ def test_real_cts_in_a_folder_are_as_good_as_real_ones_and_kept_ones_are_no_copi
     assert real["frechet"]["random-convolutions"]["mean"]["ratio"] == pytest.approx(1)
     assert all(found["share"] == pytest.approx(1) for found in real["following"].values())
     assert real["spectrum"]["gap"] == pytest.approx(0, abs=1e-6)
+    assert real["frechet_3d"]["random-convolutions-3d"]["ratio"] == pytest.approx(1)
+    assert all(found["value"] == pytest.approx(0, abs=1e-6) for found in real["volumes_ml"].values())
     assert painted["frechet"]["random-convolutions"]["mean"]["ratio"] > 1.1
     for path in folder.glob("*.nii.gz"):
         path.rename(path.with_name("x" + path.name))  # of no known case: a generator without masks
@@ -148,13 +153,24 @@ def test_an_unknown_subject_is_named(config: dict) -> None:
 def test_copies_of_training_cases_are_found_although_turned_mirrored_and_noisy() -> None:
     hus = [patient(seed)[0] for seed in range(24)]
     training, held_out = hus[:16], hus[16:]
-    seen = as_input(training)
-    known = CopyFilter(train_encoder(seen, 30, 0), seen, as_input(held_out))
+    seen, unseen = as_input(training), for_calibration(16, 0)
+    known = CopyFilter(train_encoder(seen[torch.from_numpy(~unseen)], 30, 0), seen, unseen)
     rng = np.random.default_rng(1)
-    copies = known.copies(as_input(disguise(hu, rng) for hu in training))
-    assert copies.mean() > 0.8
-    assert known.control.mean() < 0.4
+    disguised = as_input(disguise(hu, rng) for hu in training)
+    assert known.copies(disguised).mean() > 0.8
     assert known.copies(seen).all()
+    found = memorization(known, as_input(held_out), as_input(held_out), disguised)
+    assert found["copies"] == found["control"] < 0.4  # held-out patients are no copies
+    assert found["n_calibration"] == 3 and found["calibration_control"] <= 1 / 3
+
+
+def test_no_patient_is_a_copy_of_himself_in_calibration() -> None:
+    seen = as_input(patient(seed)[0] for seed in range(6))
+    alike = torch.cat([seen[:1], seen])  # the first one twice
+    unseen = np.array([True, False, False, False, True, False, False])
+    known = CopyFilter(train_encoder(seen, 1, 0), alike, unseen)
+    assert known.calibration[0] == pytest.approx(1, abs=1e-5)
+    assert known.calibration[1] < 1 - 1e-5
 
 
 def test_the_reader_form_does_not_tell_which_is_which_and_the_key_does() -> None:
