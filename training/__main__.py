@@ -23,7 +23,11 @@ STAGES = {
     "card": ("training.export", "update_card"),
     "tally": ("training.reader_tally", "tally"),
     "baselines": ("training.baselines.compare", "baselines"),
+    "downstream": ("training.downstream.experiment", "downstream"),
     "vqgan": ("training.medical_diffusion.vqgan_stage", "train_vqgan"),
+    "md-encode": ("training.medical_diffusion.latents", "encode_volumes"),
+    "md-diffusion": ("training.medical_diffusion.diffusion_stage", "train_diffusion"),
+    "md-export": ("training.medical_diffusion.export", "export"),
 }
 
 
