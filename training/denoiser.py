@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from SynthCTLib.networks import build_autoencoder
+from training.autoencoder_start import trained_autoencoder
 from training.batches import Batch, BatchSampler
 from training.config import Config
 from training.denoiser_loss import voxel_weights, weighted_loss
 from training.denoiser_network import Denoiser, build_denoiser
 from training.denoiser_settings import DenoiserSettings, denoiser_settings
 from training.ema import ExponentialMovingAverage
-from training.files import load_checkpoint
 from training.latents import read_latents
 from training.loop import Rhythm, run_stage, start_fabric
 from training.model_conditions import conditioning_of
@@ -139,11 +138,10 @@ class DenoiserStage:
 
 def _pictures(config: Config, held_out: BatchSampler, objective: Any) -> SamplePictures | None:
     """Pictures of held-out conditions, where the run has an autoencoder to decode them."""
-    state = load_checkpoint(Path(config["run"]) / "autoencoder.pt")
-    if state is None:
+    run = Path(config["run"])
+    if not (run / "autoencoder.pt").is_file():
         return None
-    decoder = build_autoencoder(config["network"]["autoencoder"])
-    decoder.load_state_dict(state["ema"]["shadow"])
+    decoder, _ = trained_autoencoder(run, config["network"]["autoencoder"])
     first = held_out.draw(0)
     others = (held_out.draw(number) for number in range(1, 10 * PICTURES))
     alike = [batch for batch in others if batch.latent.shape == first.latent.shape]

@@ -74,15 +74,15 @@ def build_denoiser(
     prior = conditioning_of(config["network"])["hu_prior"]
     unet = build_unet(config["network"]["unet"])
     if stage == "diffusion":
-        if settings.start_file:
-            _load_released(unet, "unet", settings.start_file, config, scale_factor)
+        if settings.start_from:
+            _load_released(unet, "unet", settings.start_from, config, scale_factor)
         elif settings.start == "copy":
             copy_start(unet, copy_sign)
         return Denoiser(unet, None, prior)
     _load_trained_unet(unet, config, scale_factor)
     controlnet = build_controlnet(config["network"]["controlnet"])
-    if settings.start_file:
-        _load_released(controlnet, "controlnet", settings.start_file, config, scale_factor)
+    if settings.start_from:
+        _load_released(controlnet, "controlnet", settings.start_from, config, scale_factor)
     elif settings.start == "copy":
         copy_trunk(controlnet, unet)
     unet.requires_grad_(settings.train_unet)
@@ -92,16 +92,16 @@ def build_denoiser(
 def _load_trained_unet(unet: nn.Module, config: Config, scale_factor: float) -> None:
     """Averaged weights of the stage *diffusion*; where it was not run, the checkpoint that it would start from."""
     trained = load_checkpoint(Path(config["run"]) / "diffusion.pt")
-    start = config["diffusion"].get("start", "copy")
+    start_from = config["diffusion"].get("start_from", "")
     if trained is not None:
         state = {k.removeprefix("unet."): v for k, v in trained["ema"]["shadow"].items()}
         check_state(state, network_shapes("unet", config["network"]["unet"]), f"{config['run']}/diffusion.pt")
         unet.load_state_dict(state)
-    elif start not in ("copy", "random"):
-        _load_released(unet, "unet", start, config, scale_factor)
+    elif start_from:
+        _load_released(unet, "unet", start_from, config, scale_factor)
     else:
         raise InputError(
-            "There is no U-Net yet: run the stage 'diffusion' first, or name a checkpoint of one in 'diffusion.start'."
+            "There is no U-Net yet: run the stage 'diffusion' first, or name a checkpoint in 'diffusion.start_from'."
         )
 
 

@@ -41,6 +41,7 @@ class DenoiserSettings:
     clip: float = 1.0
     loss: str = "mse"
     start: str = "copy"
+    start_from: str = ""
     save_seconds: float = 120.0
     lesion_crops: float = 0.0
     label_weights: Mapping[str, float] = field(default_factory=dict)
@@ -59,11 +60,6 @@ class DenoiserSettings:
     def contrasted_ids(self) -> list[int]:
         """Ids of the structures of the contrastive loss."""
         return [load_vocabulary().find(name).id for name in self.contrast.labels]
-
-    @property
-    def start_file(self) -> str | None:
-        """The checkpoint that ``start`` names, if it does."""
-        return None if self.start in ("copy", "random") else self.start
 
 
 PARTS = {"times": TimeSettings, "label_dropout": DropoutSettings, "contrast": ContrastSettings}

@@ -19,6 +19,7 @@ MODALITY_CLASSES = {
     "ct": 1,
     "ct_wo_contrast": 2,
     "ct_contrast": 3,
+    "mr": 8,
     "mri": 8,
     "mri_t1": 9,
     "mri_t2": 10,
