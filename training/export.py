@@ -59,10 +59,10 @@ def write_part(folder: Path, part: str, weights: dict[str, torch.Tensor]) -> dic
     return {"name": path.name, "sha256": digest, "bytes": path.stat().st_size, "source": None}
 
 
-def collect_sources(prepared: Path) -> list[dict[str, Any]]:
-    """One entry per collection: licence, citation and number of training cases."""
+def collect_sources(cases: list[dict]) -> list[dict[str, Any]]:
+    """One entry per collection of the training cases: licence, citation and number of cases."""
     groups: dict[tuple[str, str, str], int] = defaultdict(int)
-    for meta in read_cases(prepared, "train"):
+    for meta in cases:
         groups[meta["collection"], meta["licence"], meta["citation"]] += 1
     return [{"name": n, "licence": lic, "citation": cite, "cases": k} for (n, lic, cite), k in sorted(groups.items())]
 
@@ -128,7 +128,7 @@ def export(config: Config) -> None:
         },
         "conditioning": conditioning_of(config["network"]),
         "trained_on": trained_range(run, prepared),
-        "sources": collect_sources(prepared),
+        "sources": collect_sources(read_cases(prepared, "train")),
         "training": {"commit": commit(), "command": c["command"]},
         "quality": quality_of(run, files, c["card"]["defaults"]),
     }

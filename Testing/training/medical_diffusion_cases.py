@@ -30,7 +30,9 @@ def tiny_config(folder: Path) -> dict[str, Any]:
     }
     config["vqgan"] |= {"precision": "32-true", "steps": 4, "perceptual": 0.0, "adversarial_from": 2, "warmup": 1}
     config["vqgan"] |= {"critic_channels": 4, "critic_layers": 1, "val_every": 2, "adversarial_ramp": 2}
-    config["vqgan"] |= {"codebook_decay": 0.9, "restart_every": 5}
+    config["vqgan"] |= {"codebook_decay": 0.9, "restart_every": 5, "save_every": 0}
+    config["md-diffusion"] |= {"steps": 4, "batch": 2, "warmup": 1, "val_every": 2, "save_every": 0}
+    config["export"]["folder"] = str(folder / "model")
     return config
 
 
@@ -49,5 +51,5 @@ def write_prepared(config: dict[str, Any], train: int = 3, val: int = 1, **entry
         split = "train" if number < train else "val"
         meta = {"case_id": case, "split": split, "group": "own", "affine": np.diag([3.0, 3, 3, 1]).tolist()}
         meta |= {"collection": "phantoms", "licence": "CC0", "citation": "", "region": ["chest"], "patient": case}
-        cases.append({**meta, "spacing": [3.0, 3.0, 3.0], **entry})
+        cases.append({**meta, "spacing": [3.0, 3.0, 3.0], "shape": [18, 16, 8], **entry})
     (prepared / "cases.json").write_text(json.dumps({"cases": cases, "left_out": []}))

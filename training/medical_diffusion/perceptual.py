@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from training.metrics.extractors import EfficientNetLite0
-
-STAGES = 4
-"""Feature maps used: at a half, quarter, eighth and sixteenth of the slice."""
+from training.metrics.extractors import EFFICIENTNET_SHA256
+from training.perceptual import EfficientNetMaps
 
 
 class PerceptualLoss(nn.Module):
@@ -19,23 +15,12 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network: Any = EfficientNetLite0(slices=1).network.requires_grad_(False)
+        self.maps = EfficientNetMaps(None, EFFICIENTNET_SHA256).requires_grad_(False).eval()
 
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Both (N, 1, H, W) in [−1, 1]."""
-        pairs = zip(self.features(output), self.features(target), strict=True)
+        pairs = zip(self._vectors(output), self._vectors(target), strict=True)
         return torch.stack([(a - b).square().sum(1).mean() for a, b in pairs]).mean()
 
-    def features(self, slices: torch.Tensor) -> list[torch.Tensor]:
-        """The last map of each size, vectors over channels normalized."""
-        net = self.network.eval()
-        x = net._swish(net._bn0(net._conv_stem(slices.expand(-1, 3, -1, -1))))
-        maps = []
-        for block in net._blocks:
-            following = block(x)
-            if following.shape[-2:] != x.shape[-2:]:
-                maps.append(x)
-                if len(maps) == STAGES:
-                    break
-            x = following
-        return [F.normalize(found, dim=1, eps=1e-6) for found in maps]
+    def _vectors(self, slices: torch.Tensor) -> list[torch.Tensor]:
+        return [F.normalize(found, dim=1, eps=1e-5) for found in self.maps((slices + 1) / 2)]

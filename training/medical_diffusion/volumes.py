@@ -12,6 +12,7 @@ import torch
 from SynthCTLib.errors import InputError
 from SynthCTLib.volume import Volume
 from training.config import Config
+from training.intensities import modality_of
 from training.prepare import read_cases
 from training.regrid import regrid
 
@@ -95,7 +96,7 @@ def _kept(folder: Path, prepared: Path, meta: dict, settings: Config) -> Path:
     path = folder / f"{meta['case_id']}.npy"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        source = np.load(prepared / meta["case_id"] / f"{meta.get('modality', 'CT').lower()}.npy")
+        source = np.load(prepared / meta["case_id"] / f"{modality_of(meta)}.npy")
         made = make_volume(Volume(source.astype(np.float32), np.array(meta["affine"])), settings)
         part = path.with_name(path.name + ".part")
         with part.open("wb") as file:
