@@ -19,6 +19,7 @@ from SynthCTLib.encoder import encode_image
 from SynthCTLib.intensity import unit_to_hu
 from SynthCTLib.loading import load_networks
 from SynthCTLib.networks import Networks
+from SynthCTLib.regions import region_from_labels
 from SynthCTLib.sampler import sample_latent
 from SynthCTLib.store import ModelStore
 from training.config import Config
@@ -42,7 +43,8 @@ def synthesize(
 ) -> np.ndarray:
     """int16 HU generated from a mask with the engine's own functions."""
     embedding = embed_labels(networks.controlnet, torch.from_numpy(mask), card.conditioning["hu_prior"])
-    conditions = build_conditions(card.conditioning, [float(s) for s in spacing])
+    region = region_from_labels(np.unique(mask).tolist())
+    conditions = build_conditions(card.conditioning, [float(s) for s in spacing], region)
     latent = sample_latent(
         networks,
         embedding,
