@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from SynthCTModule.EnginePath import ensureEngineOnPath
+from SynthCTModule.EngineText import engineText
 from SynthCTModule.LabelArray import applyLabelArray, labelArray
+from SynthCTModule.LabelNames import labelName
 from SynthCTModule.Translation import _
 
 
@@ -30,7 +32,7 @@ def mirrorAnatomy(segmentationNode: Any) -> str:
     labels, affine = labelArray(segmentationNode)
     edit = mirror_left_right(labels)
     applyLabelArray(segmentationNode, labels, edit.labels, affine)
-    return " ".join((_("Mirrored."), *edit.notes))
+    return " ".join((_("Mirrored."), *map(engineText, edit.notes)))
 
 
 def putLesion(
@@ -38,7 +40,6 @@ def putLesion(
 ) -> str:
     """Put a lesion into an organ (None: into any that this lesion lies in by nature); returns its size in words."""
     ensureEngineOnPath()
-    from SynthCTLib.labels import load_vocabulary
     from SynthCTLib.lesion import put_lesion
 
     labels, affine = labelArray(segmentationNode)
@@ -46,5 +47,5 @@ def putLesion(
     shape = "irregular" if irregular else "sphere"
     edit = put_lesion(labels, affine, lesionId, millimeters, host_ids=hosts, shape=shape, seed=seed)
     applyLabelArray(segmentationNode, labels, edit.labels, affine)
-    lesion, organ = (load_vocabulary().by_id(labelId).display_name for labelId in (edit.lesion_id, edit.host))
+    lesion, organ = labelName(edit.lesion_id), labelName(edit.host)
     return _("{lesion}, {size:.0f} mm, in {organ}.").format(lesion=lesion, size=edit.diameter_mm, organ=organ)

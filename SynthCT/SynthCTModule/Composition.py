@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from SynthCTModule.LabelNames import labelName
 from SynthCTModule.SegmentationLayers import Layer
 from SynthCTModule.SegmentLabels import ResolvedSegment
 from SynthCTModule.Translation import _
@@ -62,9 +63,9 @@ def composeLayers(
     counts = np.bincount(composer.array.ravel(order="K"), minlength=256)
     voxels = {int(label): int(counts[label]) for label in np.flatnonzero(counts) if label}
     findings = [
-        *_joined(segments, filled, vocabulary, Finding),
+        *_joined(segments, filled, Finding),
         *composer.overlaps(),
-        *(_cut(used, target, vocabulary, Finding) if grid is not None else []),
+        *(_cut(used, target, Finding) if grid is not None else []),
         *_vanished(segments, filled, voxels, Finding),
     ]
     return Composed(composer.array, target, voxels, filled, tuple(findings))
@@ -170,7 +171,7 @@ def _filled(layers: Sequence[Layer]) -> dict[str, int]:
     return filled
 
 
-def _joined(segments: Sequence[ResolvedSegment], filled: dict[str, int], vocabulary: Any, Finding: Any) -> list[Any]:
+def _joined(segments: Sequence[ResolvedSegment], filled: dict[str, int], Finding: Any) -> list[Any]:
     byLabel: dict[int, list[str]] = {}
     for segment in segments:
         if segment.labelId is not None and filled.get(segment.segmentId):
@@ -180,7 +181,7 @@ def _joined(segments: Sequence[ResolvedSegment], filled: dict[str, int], vocabul
         Finding(
             "info",
             "segments-joined",
-            text.format(names=_quoted(names), label=vocabulary.by_id(labelId).display_name),
+            text.format(names=_quoted(names), label=labelName(labelId)),
             labels=(labelId,),
         )
         for labelId, names in byLabel.items()
@@ -188,7 +189,7 @@ def _joined(segments: Sequence[ResolvedSegment], filled: dict[str, int], vocabul
     ]
 
 
-def _cut(used: list[tuple[Layer, np.ndarray]], target: Grid, vocabulary: Any, Finding: Any) -> list[Any]:
+def _cut(used: list[tuple[Layer, np.ndarray]], target: Grid, Finding: Any) -> list[Any]:
     outside = np.zeros(256, np.int64)
     total = np.zeros(256, np.int64)
     for layer, lookup in used:
@@ -203,7 +204,7 @@ def _cut(used: list[tuple[Layer, np.ndarray]], target: Grid, vocabulary: Any, Fi
         Finding(
             "warning",
             "outside",
-            text.format(count=outside[i], total=total[i], label=vocabulary.by_id(i).display_name),
+            text.format(count=outside[i], total=total[i], label=labelName(int(i))),
             _("Choose a larger grid, or none."),
             labels=(int(i),),
         )

@@ -6,6 +6,8 @@ import importlib
 import sys
 from pathlib import Path
 
+from SynthCTModule.Translation import _
+
 
 def engineRoot() -> Path:
     """The folder that holds ``SynthCTLib``.
@@ -17,7 +19,8 @@ def engineRoot() -> Path:
     for folder in (here.parents[1], here.parents[2]):
         if (folder / "SynthCTLib" / "__init__.py").is_file():
             return folder
-    raise RuntimeError(f"SynthCTLib is missing near {here.parents[1]}; install the SynthCT extension again.")
+    text = _("SynthCTLib is missing near {folder}; install the SynthCT extension again.")
+    raise RuntimeError(text.format(folder=here.parents[1]))
 
 
 def ensureEngineOnPath() -> Path:

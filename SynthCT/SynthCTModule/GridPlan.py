@@ -8,6 +8,7 @@ import numpy as np
 
 from SynthCTModule.Cards import findCard
 from SynthCTModule.EnginePath import ensureEngineOnPath
+from SynthCTModule.EngineText import engineText
 from SynthCTModule.Parameters import RunParameters
 from SynthCTModule.Translation import _
 from SynthCTModule.VoxelGrid import Grid
@@ -24,7 +25,7 @@ def plan(labels: ReadLabels | None, parameters: RunParameters) -> tuple[Grid | N
     try:
         return (emptyGrid(parameters) if labels is None else plannedGrid(*labels(), parameters)), ""
     except (SynthCTError, RuntimeError, ValueError) as error:
-        return None, str(error)
+        return None, engineText(str(error))
 
 
 def plannedGrid(labels: np.ndarray, affine: np.ndarray, parameters: RunParameters) -> Grid:

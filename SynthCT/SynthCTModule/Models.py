@@ -9,6 +9,7 @@ from typing import Any
 
 from SynthCTModule.Cards import findCard, shippedCards
 from SynthCTModule.EngineCommand import EngineCommand
+from SynthCTModule.EngineText import findingText
 from SynthCTModule.Signal import Signal
 from SynthCTModule.Translation import _
 from SynthCTModule.WorkerEvents import Event, Failure
@@ -125,7 +126,7 @@ class Models:
 
     def _onDone(self, result: Event | None, failure: Failure | None) -> None:
         if failure is not None and self._findings:
-            told = " ".join(f"{one['message']} {one['advice']}".strip() for one in self._findings)
+            told = " ".join(map(findingText, self._findings))
             failure = Failure(failure.kind, told)
         self.finished.emit(failure)
         self.refresh()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from SynthCTModule.EngineText import engineText
 from SynthCTModule.LabelColors import vocabulary
 
 GREEN, YELLOW, RED, GRAY = "green", "yellow", "red", "gray"
@@ -58,13 +59,13 @@ def _center(array: np.ndarray, affine: np.ndarray, label: int, box: tuple[slice,
 
 def _row(organ: Mapping[str, Any], centers: Mapping[int, Position]) -> OrganRow:
     return OrganRow(
-        organ["name"],
+        engineText(organ["name"]),
         organ["id"],
         organ["median_hu"],
         organ["low"],
         organ["high"],
         _light(organ),
-        organ["sentence"],
+        engineText(organ["sentence"]),
         next((centers[label] for label in _labels(organ) if label in centers), None),
     )
 

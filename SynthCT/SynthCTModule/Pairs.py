@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from SynthCTModule.LabelArray import labelArray
 from SynthCTModule.LabelColors import vocabulary
+from SynthCTModule.LabelNames import labelName
 from SynthCTModule.SegmentationExchange import importLabelmap
 from SynthCTModule.Translation import _
 
@@ -41,7 +42,7 @@ def healed(labels: np.ndarray, affine: np.ndarray) -> np.ndarray:
         hosts = np.isin(labels[box], default_hosts(lesion.id))
         if not hosts.any():
             text = _("{lesion} is not in an organ that it may lie in; remove it by hand.")
-            raise ValueError(text.format(lesion=lesion.display_name))
+            raise ValueError(text.format(lesion=labelName(lesion.id)))
         nearest = ndimage.distance_transform_edt(~hosts, spacing, return_distances=False, return_indices=True)
         result[box][mask[box]] = labels[box][tuple(nearest)][mask[box]]
     return result

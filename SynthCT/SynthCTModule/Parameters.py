@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from SynthCTModule.Cards import findCard
 from SynthCTModule.EnginePath import ensureEngineOnPath
+from SynthCTModule.EngineText import engineText
 from SynthCTModule.Translation import _
 
 if TYPE_CHECKING:
@@ -149,4 +150,4 @@ def _regionReasons(region: str) -> Iterator[str]:
     try:
         parse_region(region)
     except InputError as error:
-        yield str(error)
+        yield engineText(str(error))

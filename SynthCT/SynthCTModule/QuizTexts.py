@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from SynthCTModule.LabelColors import vocabulary
+from SynthCTModule.EngineText import engineText
+from SynthCTModule.LabelNames import labelName
 from SynthCTModule.Translation import _
 
 
@@ -18,7 +19,7 @@ def questionText(question: Any) -> str:
         "extent_mm": _("Measure the longest straight extent, in millimeters: {name}."),
         "diameter_mm": _("Measure the longest diameter in one transverse slice, in millimeters: {name}."),
     }
-    return texts[question.what].format(name=vocabulary().by_id(question.label).display_name)
+    return texts[question.what].format(name=labelName(question.label))
 
 
 def verdictText(answer: Any) -> str:
@@ -31,5 +32,5 @@ def verdictText(answer: Any) -> str:
         text = _("Right: {expected}.")
     else:
         text = _("Not quite: {given}. The answer is: {expected}.")
-    given = _("a place without a label") if answer.given == NO_LABEL else answer.given
-    return f"{text.format(given=given, expected=answer.expected)} {answer.question.explanation}".strip()
+    given = _("a place without a label") if answer.given == NO_LABEL else engineText(answer.given)
+    return f"{text.format(given=given, expected=engineText(answer.expected))} {answer.question.explanation}".strip()

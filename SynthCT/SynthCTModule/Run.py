@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from SynthCTModule.EngineText import engineText
 from SynthCTModule.Parameters import RunParameters
 from SynthCTModule.RunFolder import RunFolder
 from SynthCTModule.RunProgress import RunProgress
@@ -121,7 +122,7 @@ class Run:
             )
         except Exception as error:
             self._say(f"{type(error).__name__}: {error}")
-            self._end(RunState.FAILED, Failure("input", str(error) or type(error).__name__))
+            self._end(RunState.FAILED, Failure("input", engineText(str(error)) or type(error).__name__))
             return False
         self.progressChanged.emit(self._progress.now())
         return True

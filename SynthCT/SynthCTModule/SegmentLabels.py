@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 import vtk
 
+from SynthCTModule.EngineText import findingText
 from SynthCTModule.LabelColors import labelColor, terminologyEntry, vocabulary
 
 ID_TAG = "SynthCT.LabelId"
@@ -92,7 +93,7 @@ def _resolved(segmentId: str, name: str, tag: str, terminology: str) -> Resolved
         name,
         identity.label.id if identity.label else None,
         identity.source,
-        identity.finding.sentence() if identity.finding else "",
+        findingText(identity.finding.to_json()) if identity.finding else "",
         identity.finding.code if identity.finding else "",
         identity.candidates,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import slicer
 
+from SynthCTModule.EngineText import findingText
 from SynthCTModule.LabelColors import vocabulary
 from SynthCTModule.SegmentationExchange import composeSegmentation, readLabelmap
 from SynthCTModule.SegmentLabels import ResolvedSegment, resolveSegments, setSegmentLabel
@@ -50,9 +51,8 @@ class Problem:
         fields = finding if isinstance(finding, Mapping) else finding.to_json()
         labels = set(fields.get("labels") or ())
         ids = [s.segmentId for s in resolveSegments(node) if s.labelId in labels] if node is not None else []
-        text = f"{fields['message']} {fields.get('advice') or ''}".strip()
         fix = _ENGINE_FIXES.get(fields.get("fix") or "")
-        return Problem(fields["severity"], text, tuple(ids), fix, code=fields.get("code", ""))
+        return Problem(fields["severity"], findingText(fields), tuple(ids), fix, code=fields.get("code", ""))
 
 
 def checkSegmentation(node: Any) -> list[Problem]:

@@ -16,6 +16,7 @@ import slicer
 from SynthCTModule.BodyEnvelope import OnPrepared, prepareMask
 from SynthCTModule.Cards import findCard
 from SynthCTModule.EngineCommand import EngineCommand
+from SynthCTModule.EngineText import engineText
 from SynthCTModule.Estimates import Device, Estimate, Estimates
 from SynthCTModule.GridPlan import plan
 from SynthCTModule.ImportRun import importRun
@@ -230,4 +231,4 @@ def _segmentation(node: Any) -> Any:
 def _problemsOf(error: Exception) -> list[Problem]:
     if isinstance(error, UnknownSegments):
         return [Problem("error", one.problem, (one.segmentId,), code=one.code) for one in error.segments]
-    return [Problem("error", str(error))]
+    return [Problem("error", engineText(str(error)))]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from SynthCTModule.EngineText import engineText, findingText
 from SynthCTModule.Translation import _
 
 Event = dict[str, Any]
@@ -51,13 +52,13 @@ def logText(event: Mapping[str, Any]) -> str:
     if kind == "progress":
         return stageText(event["stage"]) if event.get("step") == 0 else ""
     if kind == "finding":
-        return f"{event.get('message', '')} {event.get('advice', '')}".strip()
+        return findingText(event)
     if kind in ("warning", "cancelled"):
-        return str(event.get("message", ""))
+        return engineText(str(event.get("message", "")))
     if kind == "error":
         return _("Error: {text}").format(text=failureOf(event).text())
     if kind == "result":
-        return "\n".join(line for result in event.get("results", []) for line in result.get("summary", []))
+        return "\n".join(engineText(line) for result in event.get("results", []) for line in result.get("summary", []))
     return ""
 
 
@@ -82,9 +83,9 @@ class Failure:
 def failureOf(event: Mapping[str, Any]) -> Failure:
     """The failure that an error event tells, with advice by its kind where the worker gives none."""
     kind = str(event.get("kind", "internal"))
-    advice = str(event.get("advice", "")) or _adviceFor(kind)
+    advice = engineText(str(event.get("advice", ""))) or _adviceFor(kind)
     choices = tuple(map(str, event.get("choices", ())))
-    return Failure(kind, str(event.get("message", "")), advice, event.get("setting"), choices)
+    return Failure(kind, engineText(str(event.get("message", ""))), advice, event.get("setting"), choices)
 
 
 def crashOf(exitCode: int, lastLines: list[str]) -> Failure:

@@ -22,6 +22,7 @@ from typing import Protocol
 
 from SynthCTModule.EnginePath import engineRoot
 from SynthCTModule.ProcessTree import ProcessTree
+from SynthCTModule.Translation import _
 
 GRACE = 1.2
 """Seconds between the polite cancel and the kill; together with ProcessTree.WAIT less than 2."""
@@ -68,7 +69,7 @@ class _TreeProcess:
 
     def start(self, arguments: Sequence[str], onLine: OnLine, onEnd: OnEnd, cancelFile: Path | None = None) -> None:
         if self.isRunning():
-            raise RuntimeError("A process is running already; wait for its end or cancel it.")
+            raise RuntimeError(_("A process is running already; wait for its end or cancel it."))
         self._onLine, self._onEnd, self._cancelFile = onLine, onEnd, cancelFile
         self._childSeen = False
         self._process = self._launch(arguments)
@@ -127,7 +128,7 @@ class SlicerWorkerProcess(_TreeProcess):
 
         python = shutil.which("PythonSlicer")
         if python is None:
-            raise RuntimeError("PythonSlicer, which comes with Slicer, is not found; install Slicer again.")
+            raise RuntimeError(_("PythonSlicer, which comes with Slicer, is not found; install Slicer again."))
         return slicer.util.launchConsoleProcess(
             [python, "-u", *arguments],
             useStartupEnvironment=False,  # PythonSlicer is in this environment's path, as for Slicer's own pip

@@ -8,6 +8,7 @@ import qt
 
 from SynthCTModule.LabelColors import labelColor, vocabulary
 from SynthCTModule.LabelGroups import groupName, regionName
+from SynthCTModule.LabelNames import labelName
 from SynthCTModule.panels.Panel import Panel, shownErrors
 from SynthCTModule.panels.ProblemTable import dot
 from SynthCTModule.SegmentationExchange import addLabelSegment
@@ -104,7 +105,7 @@ def chosenLabel(labelTree: Any) -> int | None:
 
 def _addRow(parent: Any, label: Any) -> None:
     row = qt.QTreeWidgetItem(parent)
-    row.setText(0, label.display_name)
+    row.setText(0, labelName(label.id))
     row.setData(0, _ID, label.id)
     row.setIcon(0, dot(_hex(labelColor(label.id))))
     row.setToolTip(0, ", ".join(label.all_names))

@@ -9,6 +9,7 @@ from typing import Any
 import slicer
 
 from SynthCTModule.EnginePath import ensureEngineOnPath
+from SynthCTModule.EngineText import engineText
 
 
 class Panel:
@@ -48,7 +49,7 @@ def shownErrors() -> Iterator[None]:
     try:
         yield
     except (SynthCTError, RuntimeError, ValueError, OSError) as error:
-        slicer.util.errorDisplay(str(error))
+        slicer.util.errorDisplay(engineText(str(error)))
 
 
 def setEnabled(widget: Any, reason: str, toolTip: str) -> None:

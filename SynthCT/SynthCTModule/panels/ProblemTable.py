@@ -7,7 +7,7 @@ from typing import Any
 
 import qt
 
-from SynthCTModule.LabelColors import vocabulary
+from SynthCTModule.LabelNames import labelName
 from SynthCTModule.SegmentationCheck import ADD_BODY, DROP, RENAME, RESAMPLE, SET_LABEL, Problem
 from SynthCTModule.Translation import _
 
@@ -61,7 +61,7 @@ class ProblemTable:
         box.toolTip = _("Say what this segment is.")
         box.addItem(_("It is…"), None)
         for labelId in problem.choices:
-            box.addItem(vocabulary().by_id(labelId).display_name, labelId)
+            box.addItem(labelName(labelId), labelId)
         box.connect("activated(int)", lambda index: index and self._onFix(problem, problem.choices[index - 1]))
         return box
 

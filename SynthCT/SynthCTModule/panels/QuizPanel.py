@@ -11,7 +11,7 @@ import slicer
 
 from SynthCTModule.Cases import caseOf
 from SynthCTModule.LabelArray import labelArray
-from SynthCTModule.LabelColors import vocabulary
+from SynthCTModule.LabelNames import labelName
 from SynthCTModule.panels.Panel import Panel, setEnabled, shownErrors
 from SynthCTModule.QuizMarks import PointPicker, Ruler, StructureMark
 from SynthCTModule.QuizTexts import questionText, verdictText
@@ -111,7 +111,7 @@ class QuizPanel(Panel):
         self._showScore()
         self._showChoices(())
         if question is None:
-            missed = ", ".join(vocabulary().by_id(label).display_name for label in self._quiz.missed)
+            missed = ", ".join(map(labelName, self._quiz.missed))
             ui.quizQuestionLabel.text = _("Done. {missed}").format(
                 missed=_("Look again at: {names}.").format(names=missed) if missed else _("Nothing was missed.")
             )
@@ -146,7 +146,7 @@ class QuizPanel(Panel):
             button.deleteLater()
         self._choices = []
         for label in labels:
-            button = qt.QPushButton(vocabulary().by_id(label).display_name)
+            button = qt.QPushButton(labelName(label))
             button.connect("clicked(bool)", lambda _checked, label=label: self._onName(label))
             layout.addWidget(button)
             self._choices.append(button)

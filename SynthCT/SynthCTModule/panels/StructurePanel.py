@@ -8,6 +8,7 @@ import slicer
 
 from SynthCTModule.AnatomyEdits import growStructure, mirrorAnatomy, putLesion
 from SynthCTModule.LabelColors import vocabulary
+from SynthCTModule.LabelNames import labelName
 from SynthCTModule.panels.Panel import Panel, choose, quiet, setEnabled, shownErrors
 from SynthCTModule.SegmentLabels import resolveSegments
 from SynthCTModule.Translation import _
@@ -22,7 +23,7 @@ class StructurePanel(Panel):
         ui = self.ui
         self._tips = {name: getattr(ui, name).toolTip for name in _BUTTONS}
         for lesion in vocabulary().lesions():
-            ui.lesionTypeComboBox.addItem(lesion.display_name, lesion.id)
+            ui.lesionTypeComboBox.addItem(labelName(lesion.id), lesion.id)
         ui.lesionShapeComboBox.addItem(_("irregular"), True)
         ui.lesionShapeComboBox.addItem(_("round"), False)
         ui.growButton.connect("clicked(bool)", lambda _checked: self._grow(1))
