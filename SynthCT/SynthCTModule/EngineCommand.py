@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +23,10 @@ def _nothing() -> None:
 
 
 class EngineCommand:
-    """Runs one command at a time. ``progressChanged(fraction, text)``, ``findingCame(event)``."""
+    """Runs one command at a time; it stops by itself when Slicer has ended without saying so.
+
+    progressChanged(fraction, text), findingCame(event).
+    """
 
     def __init__(self, process: WorkerProcess) -> None:
         self.progressChanged, self.findingCame = Signal(), Signal()
@@ -44,7 +48,7 @@ class EngineCommand:
         harm. Raises RuntimeError while a command is running, and when Python cannot be started.
         """
         run = object()
-        command = ["-m", "SynthCTLib", *map(str, arguments), "--json"]
+        command = ["-m", "SynthCTLib", *map(str, arguments), "--json", "--parent-pid", str(os.getpid())]
         self._process.start(command, partial(self._onLine, run), partial(self._onEnd, run, onDone))
         self._run, self._last, self._cleanUp = run, None, cleanUp
         self._log.clear()

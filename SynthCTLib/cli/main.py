@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import contextlib
 import io
@@ -28,8 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _interrupt)
     view = choose_view(options.json)
 
+    def work() -> None:
+        if options.parent_pid is not None:
+            stop_with_parent(options.parent_pid)
+        options.run(options, view.emit)
+
     try:
-        status = guarded(lambda: options.run(options, view.emit), view.emit, options.debug)
+        status = guarded(work, view.emit, options.debug)
     finally:
         view.close()
     if status == BROKEN_PIPE:
@@ -42,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with all subcommands; each sets ``run`` to the function that does it."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="one JSON event per line on standard output")
+    common.add_argument("--parent-pid", type=int, metavar="PID", help="stop when this process has ended")
     common.add_argument("--debug", action="store_true", help="show the traceback of unexpected failures")
     parser = argparse.ArgumentParser(
         prog="synthct", description="A segmentation becomes a CT.", epilog=f"{DISCLAIMER}."
@@ -51,6 +58,13 @@ def build_parser() -> argparse.ArgumentParser:
     for module in (generate, lookup, models, doctor):
         module.add_commands(commands, common)
     return parser
+
+
+def stop_with_parent(pid: int) -> None:
+    """Interrupt the command as SIGTERM does once the process ``pid`` has ended: nobody waits for it any more."""
+    from SynthCTLib.watch import watch  # here, since only commands that another program starts need it
+
+    watch(lambda: _thread.interrupt_main(signal.SIGTERM), None, pid)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

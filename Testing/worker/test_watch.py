@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import psutil
 import pytest
 
 from SynthCTLib import watch as watching
+from SynthCTLib.cli import main
 from SynthCTLib.watch import Parent, watch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,3 +112,22 @@ def test_a_run_that_does_not_stop_after_its_parent_is_ended_hard(monkeypatch: py
     stopped = threading.Event()
     watch(stopped.set, None, child.pid)
     assert ended.wait(10) and codes == [130] and stopped.is_set()
+
+
+def test_a_command_stops_when_its_parent_has_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(options: object, emit: object) -> None:
+        for _ in range(int(PATIENCE / 0.05)):
+            time.sleep(0.05)
+
+    monkeypatch.setattr(watching, "LAST_SECONDS", 1e6)  # no hard end: that would be the end of the tests
+    monkeypatch.setattr("SynthCTLib.cli.doctor.run_doctor", work)
+    before = signal.getsignal(signal.SIGTERM)
+    parent = subprocess.Popen([sys.executable, "-c", ""])
+    parent.wait()
+    try:
+        assert main(["doctor", "--json", "--parent-pid", str(parent.pid)]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["event"] == "cancelled"
