@@ -57,34 +57,45 @@ def features_of(extractor: Extractor, scans: Sequence[Scan]) -> PlaneFeatures:
     return {plane: [features[plane] for features in found] for plane in PLANES}
 
 
-def distances(material: Material, extractors: Sequence[Extractor], rounds: int, seed: int) -> dict[str, dict]:
-    """Fréchet and kernel distance by extractor and plane.
-
-    ``frechet`` and ``kernel``: halves of the cases against each other (``metrics/halves.py``) with the real-real floor;
-    ``frechet_same_cases``: all made against all real CTs, which are of the same cases where paired, with the distance
-    of other real patients as floor.
-    """
-    result: dict[str, dict] = {"frechet": {}, "kernel": {}, "frechet_same_cases": {}}
+def distances_in_halves(material: Material, extractors: Sequence[Extractor], rounds: int, seed: int) -> dict[str, dict]:
+    """``frechet`` and ``kernel`` distance by extractor and plane: halves of the cases against each other
+    (``metrics/halves.py``) with the real-real floor."""
+    result: dict[str, dict] = {"frechet": {}, "kernel": {}}
     groups = [scan.group for scan in material.real]
     for extractor in extractors:
+        made, real = (features_of(extractor, scans) for scans in (material.made, material.real))
+        for name, distance in (("frechet", frechet_distance), ("kernel", kernel_distance)):
+            result[name][extractor.name] = {
+                plane: distance_of_halves(distance, real[plane], made[plane], groups, material.paired, rounds, seed)
+                for plane in PLANES
+            }
+        with_mean_and_ratio(result["frechet"][extractor.name])
+    return result
+
+
+def distances_same_cases(material: Material, extractors: Sequence[Extractor]) -> dict[str, dict]:
+    """``frechet_same_cases``: all made against all real CTs, which are of the same cases where paired; floor: the
+    distance of other real patients."""
+    result = {}
+    for extractor in extractors:
         made, real, others = (features_of(extractor, s) for s in (material.made, material.real, material.others))
-        frechet, kernel, same = {}, {}, {}
+        table = {}
         for plane in PLANES:
-            arguments = (real[plane], made[plane], groups, material.paired, rounds, seed)
-            frechet[plane] = distance_of_halves(frechet_distance, *arguments)
-            kernel[plane] = distance_of_halves(kernel_distance, *arguments)
             everyone = np.concatenate(real[plane])
-            same[plane] = {
+            table[plane] = {
                 "value": frechet_distance(everyone, np.concatenate(made[plane])),
                 "floor": frechet_distance(everyone, np.concatenate(others[plane])),
             }
-        for table in (frechet, same):
-            table["mean"] = {key: float(np.mean([table[p][key] for p in PLANES])) for key in ("value", "floor")}
-            for entry in table.values():
-                entry["ratio"] = entry["value"] / entry["floor"]
-        for name, table in (("frechet", frechet), ("kernel", kernel), ("frechet_same_cases", same)):
-            result[name][extractor.name] = table
-    return result
+        with_mean_and_ratio(table)
+        result[extractor.name] = table
+    return {"frechet_same_cases": result}
+
+
+def with_mean_and_ratio(table: dict[str, dict]) -> None:
+    """Add the ``mean`` over the planes, and to each entry the ``ratio`` of value and floor."""
+    table["mean"] = {key: float(np.mean([table[p][key] for p in PLANES])) for key in ("value", "floor")}
+    for entry in table.values():
+        entry["ratio"] = entry["value"] / entry["floor"]
 
 
 def spread(material: Material, extractors: Sequence[Extractor], rounds: int, seed: int) -> dict[str, dict]:
@@ -184,7 +195,8 @@ def judge(
     """
     memorized, copies = privacy(material, training, settings["copy_encoder_steps"], seed, run)
     scores = {
-        **distances(material, extractors, settings["rounds"], seed),
+        **distances_in_halves(material, extractors, settings["rounds"], seed),
+        **distances_same_cases(material, extractors),
         **spread(material, extractors, settings["rounds"], seed),
         **distances_3d(material, settings["rounds"], seed),
         **anatomy(material),

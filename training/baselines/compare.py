@@ -26,7 +26,7 @@ from training.made_scans import make_scans
 from training.metrics.extractors import CachedFeatures, build_extractors
 from training.provenance import command, commit, data_hash
 from training.scans import Scan
-from training.scorecard import Material, distances, judge, without_nan
+from training.scorecard import Material, distances_in_halves, judge, without_nan
 from training.scorecard_page import scorecard_page
 from training.subjects import Subject
 
@@ -103,7 +103,7 @@ def judge_method(
     ]
     scores, _ = judge(material, extractors, [scan.hu for scan in training], c, config["seed"], run)
     seen = [training[i] for i in order[: c["seen"]]]
-    against_seen = distances(Material(made, seen, seen, False), extractors, c["rounds"], config["seed"])
+    against_seen = distances_in_halves(Material(made, seen, [], False), extractors, c["rounds"], config["seed"])
     card = {
         "name": name,
         "subject": name,

@@ -93,7 +93,7 @@ class HierarchicalGan:
 
 
 def train_ha_gan(work: Work) -> Trained:
-    """Train; whole volumes are made at once, which is what all their slabs would be."""
+    """Train; volumes are made whole, as in the paper: apart from the norms' statistics, that is all slabs in a row."""
     phase = HierarchicalGan(work)
     spent = fit(phase, work.folder, work.seconds, work.seed, work.device)
 
