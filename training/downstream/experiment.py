@@ -7,8 +7,6 @@ the steps alone do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_fabric import Fabric
@@ -16,35 +14,15 @@ from lightning_fabric import Fabric
 from SynthCTLib.errors import InputError
 from training.config import Config
 from training.downstream.auto3dseg import write_auto3dseg
-from training.downstream.cases import LabeledVolume, labeled_cases
-from training.downstream.folds import assign_folds, share_of
+from training.downstream.material import SOURCES, Material, gather
 from training.downstream.report import report
 from training.downstream.runs import Run, complete, fingerprint
-from training.downstream.scores import Scores, score
-from training.downstream.segmenter import build_network, segment, train_segmenter
-from training.downstream.synthetic import refuse_seen, synthetic_of
+from training.downstream.scores import Scores
+from training.downstream.segmenter import build_network, scores_of, train_segmenter
+from training.loop import start_fabric
 
-SOURCES = ("real", "synthetic")
 DECIDING = ("seed", "spacing", "structures", "generator", "folds", "arms", "tolerance_mm", "network", "training")
 """Parts of the config that a result depends on, beside the data."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """Real and synthetic CT of each patient, and the fold in which the patient is tested."""
-
-    volumes: dict[str, dict[str, LabeledVolume]]
-    folds: dict[str, int]
-
-    def training(self, run: Run, sources: Sequence[str]) -> list[LabeledVolume]:
-        """The volumes of ``sources``, one after the other, of the run's share of the training patients."""
-        others = [patient for patient, fold in self.folds.items() if fold != run.fold]
-        chosen = share_of(others, run.share, run.seed)
-        return [self.volumes[source][patient] for source in sources for patient in others if patient in chosen]
-
-    def test(self, fold: int) -> list[LabeledVolume]:
-        """The real CTs of the fold's patients."""
-        return [self.volumes["real"][patient] for patient, place in self.folds.items() if place == fold]
 
 
 def downstream(config: Config) -> None:
@@ -54,14 +32,9 @@ def downstream(config: Config) -> None:
         InputError: an arm of unknown volumes, too few cases, or a generator that knows one of the patients.
     """
     _check_arms(config)
-    real = labeled_cases(config)
-    refuse_seen(real, config["generator"])
-    made = synthetic_of(real, config)
-    volumes = {"real": {case.patient: case for case in real}, "synthetic": {case.patient: case for case in made}}
-    material = Material(volumes, assign_folds(real, config["folds"], config["seed"]))
+    material = gather(config)
     write_auto3dseg(material.volumes, material.folds, config)
-    fabric = Fabric(accelerator=config["accelerator"], devices=1, precision=config["training"]["precision"])
-    fabric.launch()
+    fabric = start_fabric(config, config["training"]["precision"])
     grid = [
         Run(seed, fold, share, arm)
         for seed in config["seeds"]
@@ -70,10 +43,9 @@ def downstream(config: Config) -> None:
         for arm in config["arms"]
     ]
     state = fingerprint([config[key] for key in DECIDING], sorted(material.folds.items()))
-    results = complete(
-        grid, Path(config["run"]) / "results", state, lambda run: _train_and_test(run, material, config, fabric)
-    )
-    report(config, results, material.folds)
+    folder = Path(config["run"]) / "results"
+    results = complete(grid, folder, state, lambda run: _train_and_test(run, material, config, fabric))
+    report(config, "downstream", results)
 
 
 def _check_arms(config: Config) -> None:
@@ -92,10 +64,4 @@ def _train_and_test(run: Run, material: Material, config: Config, fabric: Fabric
     network = build_network(config["network"], outputs, run.seed)
     volumes = material.training(run, sources)
     model = train_segmenter(network, volumes, c, outputs, c["steps"] * len(sources), run.seed, fabric)
-    found = {}
-    for case in material.test(run.fold):
-        classes = segment(model, case, c["window"], fabric)
-        found[case.patient] = score(
-            classes, case.classes, [*config["structures"]], case.spacing, config["tolerance_mm"]
-        )
-    return found
+    return scores_of(model, material.test(run.fold), config, fabric)

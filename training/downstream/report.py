@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,41 +20,40 @@ from training.provenance import command, commit, data_hash
 Values = dict[str, dict[str, dict[str, np.ndarray]]]  # structure → metric → arm → (patients,)
 
 
-def report(config: Config, results: Sequence[RunResult], folds: dict[str, int]) -> None:
-    """Write ``out`` (JSON), ``figure`` and the block *downstream* of ``page``."""
+COPIED = ("generator", "structures", "spacing", "tolerance_mm", "network", "pretraining", "training", "seeds")
+"""Parts of the config that the scorecard repeats, where the config has them."""
+
+
+def report(config: Config, name: str, results: Sequence[RunResult]) -> None:
+    """Write ``out`` (JSON), ``figure`` and the block ``name`` of ``page``."""
     structures = [*config["structures"], OVERALL]
+    tested = {patient: result.run.fold for result in results for patient in result.scores}
     shares = {}
     for share in config["shares"]:
-        values = per_patient([r for r in results if r.run.share == share], structures, sorted(folds))
+        values = per_patient([r for r in results if r.run.share == share], structures, sorted(tested))
         shares[f"{share:g}"] = {
             "arms": _each(values, mean_with_interval),
             "comparisons": _comparisons(values, config["compare"]),
         }
     card = {
-        "name": "downstream",
-        "n": len(folds),
+        "name": name,
+        "n": len(tested),
         "data": data_hash(config["prepared"]),
         "command": command(),
         "commit": commit(),
-        "generator": config["generator"],
-        "structures": config["structures"],
-        "spacing": config["spacing"],
-        "tolerance_mm": config["tolerance_mm"],
-        "network": config["network"],
-        "training": config["training"],
-        "seeds": config["seeds"],
-        "folds": dict(sorted(folds.items())),
+        **{key: config[key] for key in COPIED if key in config},
+        "folds": dict(sorted(tested.items())),
         "shares": shares,
         "by_seed": _by_seed(results, config),
     }
     write_json(Path(config["out"]), card)
     curves = [
-        Curve(arm, name, {share: found["arms"][name]["dice"][arm] for share, found in shares.items()})
-        for name in structures
+        Curve(arm, structure, {share: found["arms"][structure]["dice"][arm] for share, found in shares.items()})
+        for structure in structures
         for arm in config["arms"]
     ]
     write_figure(Path(config["figure"]), curves, "share of the training patients", "Dice")
-    fill_block(Path(config["page"]), "downstream", page_text(card, structures, config))
+    fill_block(Path(config["page"]), name, page_text(card, structures, config))
 
 
 def per_patient(results: Sequence[RunResult], structures: Sequence[str], patients: Sequence[str]) -> Values:
@@ -109,12 +107,9 @@ def _by_seed(results: Sequence[RunResult], config: Config) -> list[dict[str, Any
 
 def page_text(card: dict[str, Any], structures: Sequence[str], config: Config) -> str:
     """Tables of means and of comparisons, with the command, as Markdown."""
-    sizes = Counter(card["folds"].values())
-    tested = sorted(set(sizes.values()))
-    trained = card["n"] - max(tested)
     head = (
-        f"`{card['command']}`, commit {card['commit'][:12]}: {card['n']} patients, {config['folds']} folds of "
-        f"{' or '.join(map(str, tested))}, {len(config['seeds'])} seeds. All of the training patients: about {trained}."
+        f"`{card['command']}`, commit {card['commit'][:12]}: {card['n']} patients tested in "
+        f"{len(set(card['folds'].values()))} of {config['folds']} folds, {len(config['seeds'])} seeds."
     )
     means = [
         [percent(share), arm, *(value_text(found["arms"][name]["dice"][arm]) for name in structures),

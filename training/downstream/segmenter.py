@@ -12,14 +12,16 @@ import torch
 from lightning_fabric import Fabric
 from monai.inferers import sliding_window_inference
 from monai.losses import DiceCELoss
-from monai.transforms import ClassesToIndices, Compose, RandCropByLabelClassesd, SpatialPadd
+from monai.transforms import ClassesToIndices, RandCropByLabelClassesd, SpatialPadd
 from torch import nn
 
 from SynthCTLib.errors import InputError, SynthCTError
 from training.downstream.augmentation import Augmentation
 from training.downstream.cases import LabeledVolume
+from training.downstream.scores import Scores, score
 from training.intensities import hu_to_unit
 from training.schedule import warmup_cosine
+from training.step_draws import micro_draws
 
 CLIP = 1.0  # norm of gradients
 
@@ -46,8 +48,8 @@ class LabeledPatches:
     """Draws patches around a random voxel of a random class (background included) from random volumes, augmented."""
 
     def __init__(self, volumes: Sequence[LabeledVolume], settings: Mapping[str, Any], outputs: int, seed: int) -> None:
-        """``settings``: ``patch`` in voxels, ``augmentation``. Takes torch's random state for the augmentation."""
-        self.rng = np.random.default_rng(seed)
+        """``settings``: ``patch`` in voxels, ``batch``, ``augmentation``. ``outputs``: number of classes."""
+        self.size, self.seed = settings["batch"], seed
         self.augmentation = Augmentation(settings["augmentation"])
         pad = SpatialPadd(("image", "classes"), settings["patch"])
         indices = ClassesToIndices(num_classes=outputs)
@@ -55,21 +57,24 @@ class LabeledPatches:
         for volume in volumes:
             item = pad({"image": unit_image(volume), "classes": torch.from_numpy(volume.classes)[None]})
             self.items.append({**item, "indices": indices(item["classes"])})
-        self.crop = Compose(
-            RandCropByLabelClassesd(
-                ("image", "classes"), "classes", settings["patch"], num_classes=outputs, indices_key="indices"
-            )
-        ).set_random_state(seed)
+        self.crop = RandCropByLabelClassesd(
+            ("image", "classes"), "classes", settings["patch"], num_classes=outputs, indices_key="indices"
+        )
 
-    def batch(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, 1, …) image in the unit range and classes."""
-        pairs = [self._one() for _ in range(size)]
-        images, classes = zip(*pairs, strict=True)
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, 1, …) image in the unit range and classes; what is drawn depends on seed and step only.
+
+        Sets torch's global random state, from which the augmentation draws.
+        """
+        rng = micro_draws(self.seed, step, 0)
+        torch.manual_seed(int(rng.integers(2**32)))
+        self.crop.set_random_state(int(rng.integers(2**32)))
+        images, classes = zip(*(self._one(rng) for _ in range(self.size)), strict=True)
         return torch.stack(images), torch.stack(classes)
 
-    def _one(self) -> tuple[torch.Tensor, torch.Tensor]:
-        patch = self.crop(self.items[self.rng.integers(len(self.items))])[0]
-        image, classes = (patch[key].as_tensor() for key in ("image", "classes"))
+    def _one(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        patch = self.crop(self.items[rng.integers(len(self.items))])[0]
+        image, classes = (torch.as_tensor(patch[key]).as_subclass(torch.Tensor) for key in ("image", "classes"))
         return self.augmentation(image, classes)
 
 
@@ -82,27 +87,27 @@ def train_segmenter(
     seed: int,
     fabric: Fabric,
 ) -> nn.Module:
-    """Train ``network``, which tells ``outputs`` classes apart, and return it in evaluation mode, set up by ``fabric``.
+    """Train ``network``, which tells ``outputs`` classes apart; returned in evaluation mode, set up by ``fabric``.
 
-    ``settings``: ``patch``, ``batch``, ``lr``, ``warmup``, ``weight_decay``, ``augmentation``, ``background_weight`` (that
-    of other classes is 1).
+    ``settings``: ``patch``, ``batch``, ``lr``, ``warmup``, ``weight_decay``, ``augmentation``, ``background_weight``
+    (that of other classes is 1).
 
     Raises:
         SynthCTError: the loss is no finite number.
     """
     optimizer = torch.optim.AdamW(network.parameters(), settings["lr"], weight_decay=settings["weight_decay"])
     # Convolutions of few channels take half the time this way on a CPU.
-    model, optimizer = fabric.setup(network.to(memory_format=torch.channels_last_3d), optimizer)
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    model, optimizer = fabric.setup(network, optimizer)
     weight = fabric.to_device(torch.tensor([settings["background_weight"]] + [1.0] * (outputs - 1)))
     # Over the batch: in many patches of one volume a small structure does not occur.
     loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True, weight=weight)
-    torch.manual_seed(seed)
     patches = LabeledPatches(volumes, settings, outputs, seed)
     model.train()
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = settings["lr"] * warmup_cosine(step, settings["warmup"], steps)
-        image, classes = (fabric.to_device(batch) for batch in patches.batch(settings["batch"]))
+        image, classes = (fabric.to_device(batch) for batch in patches.batch(step))
         value = loss(model(image).float(), classes)
         if not math.isfinite(value.item()):
             raise SynthCTError(f"The loss of the segmenter is no finite number in step {step}; use a smaller lr.")
@@ -119,3 +124,16 @@ def segment(model: nn.Module, volume: LabeledVolume, window: Sequence[int], fabr
     image = fabric.to_device(unit_image(volume)[None])
     logits = sliding_window_inference(image, window, 1, model, overlap=0.25)
     return torch.as_tensor(logits).argmax(1)[0].to(torch.uint8).cpu().numpy()
+
+
+def scores_of(
+    model: nn.Module, cases: Sequence[LabeledVolume], config: Mapping[str, Any], fabric: Fabric
+) -> dict[str, Scores]:
+    """Scores of every case by patient. ``config``: ``structures``, ``tolerance_mm`` and ``training.window``."""
+    structures, window = list(config["structures"]), config["training"]["window"]
+    return {
+        case.patient: score(
+            segment(model, case, window, fabric), case.classes, structures, case.spacing, config["tolerance_mm"]
+        )
+        for case in cases
+    }
