@@ -31,9 +31,13 @@ class Phase(Protocol):
     """
 
     name: str
-    network: nn.Module
     optimizers: list[torch.optim.Optimizer]
     constant_rate: bool
+
+    @property
+    def network(self) -> nn.Module:
+        """All that is trained, and averaged."""
+        ...
 
     def step(self, rng: np.random.Generator) -> dict[str, float]:
         """One update with everything random drawn from ``rng``; losses by name."""
@@ -70,7 +74,7 @@ def fit(phase: Phase, folder: Path, seconds: float, seed: int, device: torch.dev
         ema.update(phase.network)
         step += 1
         spent = before + seconds_now(device) - began
-        log.scalars(round(spent), **losses)
+        log.scalars(round(spent), force=False, **losses)
         if spent >= seconds or time.monotonic() - saved > SAVE_EVERY:
             _save(phase, ema, path, step, spent, bases)
             saved = time.monotonic()
