@@ -129,7 +129,29 @@ def test_a_run_goes_through_its_states_and_gives_its_results_to_the_importer(ben
     assert not list(bench.folder.iterdir())
 
 
-def test_a_second_run_follows_the_first(bench: Bench) -> None:
+def fakeEngine(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
+    """An engine in place of the real one, for ends that cannot be brought about otherwise, or need no real CT."""
+    package = folder / "engine" / "SynthCTLib"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "worker.py").write_text(f"import json, os, sys, time\n{code}\n", encoding="utf-8")
+    monkeypatch.setattr("SynthCTModule.WorkerProcess.engineRoot", lambda: package.parent)
+
+
+RESULT = """
+out = json.load(open(sys.argv[1], encoding="utf-8"))["out"]
+os.makedirs(out)
+files = {name: os.path.join(out, name) for name in ("ct", "mask", "report")}
+for path in files.values():
+    with open(path, "w") as file:
+        file.write("{}")
+print(json.dumps({"schema": 1, "event": "result", "results": [files]}))
+"""
+"""An engine that is done at once."""
+
+
+def test_a_second_run_follows_the_first(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fakeEngine(monkeypatch, tmp_path, RESULT)
     for _ in range(2):
         bench.start()
         assert bench.run.wait(PATIENCE)
@@ -171,13 +193,16 @@ def test_cancel_before_the_worker_has_said_anything_counts(bench: Bench) -> None
     assert not alive(ourFamily(bench.process)) and not list(bench.folder.iterdir())
 
 
-def test_closing_during_a_run_leaves_no_process_and_no_file_and_says_nothing_more(bench: Bench) -> None:
+def test_closing_during_a_run_leaves_no_process_and_no_file_and_says_nothing_more(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.start(steps=LONG)
     family = bench.untilSampling()
     bench.run.close()
     assert not alive(family) and not list(bench.folder.iterdir())
     bench.pumpUntil(lambda: not bench.process.isRunning())
     assert bench.run.state is RunState.IDLE and not bench.seen.outcomes
+    fakeEngine(monkeypatch, tmp_path, RESULT)
     assert bench.start() and bench.ended().state is RunState.DONE
 
 
@@ -198,15 +223,6 @@ def test_a_worker_whose_launcher_was_killed_can_still_be_cancelled(bench: Bench)
     bench.run.cancel()
     assert bench.pumpUntil(lambda: not alive([worker])) < 2.0
     assert bench.ended().state is RunState.CANCELLED
-
-
-def fakeEngine(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
-    """An engine in place of the real one, for ends that cannot be brought about otherwise."""
-    package = folder / "engine" / "SynthCTLib"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "worker.py").write_text(f"import json, os, sys, time\n{code}\n", encoding="utf-8")
-    monkeypatch.setattr("SynthCTModule.WorkerProcess.engineRoot", lambda: package.parent)
 
 
 def test_running_out_of_memory_says_what_to_do(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,10 +292,13 @@ def test_a_mask_that_cannot_be_exported_ends_the_run_with_its_own_sentence(bench
     assert not list(bench.folder.iterdir())
 
 
-def test_a_result_that_cannot_be_imported_is_a_failure_and_leaves_no_file(bench: Bench) -> None:
+def test_a_result_that_cannot_be_imported_is_a_failure_and_leaves_no_file(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(results: list[dict[str, Any]]) -> None:
         raise RuntimeError("no scene")
 
+    fakeEngine(monkeypatch, tmp_path, RESULT)
     bench.run._importResults = fail
     bench.start()
     outcome = bench.ended()
@@ -287,16 +306,21 @@ def test_a_result_that_cannot_be_imported_is_a_failure_and_leaves_no_file(bench:
     assert not list(bench.folder.iterdir())
 
 
-def test_a_slot_that_raises_does_not_stop_the_run(bench: Bench) -> None:
+def test_a_slot_that_raises_does_not_stop_the_run(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def slot(value: object) -> None:
         raise RuntimeError("a mistake in a panel")
 
+    fakeEngine(monkeypatch, tmp_path, f"print('a line of the log')\n{RESULT}")
     bench.run.logChanged.connect(slot)
     bench.start()
     assert bench.ended().state is RunState.DONE
 
 
-def test_the_end_of_slicer_ends_the_worker_too_and_the_next_run_removes_its_files(bench: Bench, tmp_path: Path) -> None:
+def test_the_end_of_slicer_ends_the_worker_too_and_the_next_run_removes_its_files(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A process in the place of Slicer starts a run and is killed."""
     ready = tmp_path / "ready.nrrd"
     bench.writeMask(ready)
@@ -321,5 +345,6 @@ def test_the_end_of_slicer_ends_the_worker_too_and_the_next_run_removes_its_file
         slicer.kill()
     bench.pumpUntil(lambda: not alive(family), 10)
     assert list(bench.folder.iterdir()), "Slicer could not tidy up"
+    fakeEngine(monkeypatch, tmp_path, RESULT)
     assert bench.start() and bench.ended().state is RunState.DONE
     assert not list(bench.folder.iterdir())

@@ -44,18 +44,31 @@ def start() -> Iterator[Start]:
     running: list[subprocess.Popen[str]] = []
 
     def run(job: Path | str) -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(
-            [sys.executable, "-m", "SynthCTLib.worker", str(job)],
-            cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8",
-        )  # fmt: skip
-        running.append(process)
-        return process
+        running.append(worker_process(str(job)))
+        return running[-1]
 
     yield run
     for process in running:
         with process:  # waits and closes its pipes
             process.kill()
+
+
+def worker_process(job: str) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "SynthCTLib.worker", job]
+    return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[subprocess.Popen[str]]:
+    """One worker that serves several tests, which costs one start; it ends when it is told to."""
+    with worker_process("--serve") as worker:
+        try:
+            yield worker
+            order(worker, "quit")
+            assert worker.wait(20) == 0
+        finally:
+            worker.kill()
 
 
 def wait_for_sampling(process: subprocess.Popen[str]) -> None:
@@ -175,35 +188,33 @@ def order(process: subprocess.Popen[str], line: str) -> None:
     process.stdin.flush()
 
 
-def test_a_serving_worker_runs_job_after_job(job_file: Callable[..., Path], start: Start, tmp_path: Path) -> None:
-    worker = start("--serve")
+def test_a_serving_worker_runs_job_after_job(
+    job_file: Callable[..., Path], serving: subprocess.Popen[str], tmp_path: Path
+) -> None:
     for name in ("one", "two"):
-        order(worker, f"run {job_file(out=str(tmp_path / name))}")
-        events = served(worker)
+        order(serving, f"run {job_file(out=str(tmp_path / name))}")
+        events = served(serving)
         assert events[0]["event"] == "started" and events[-1]["event"] == "result"
     one, two = (nib.load(tmp_path / name / "ct.nii.gz").get_fdata() for name in ("one", "two"))
     assert (one == two).all()
-    order(worker, "quit")
-    assert worker.wait(20) == 0
 
 
 def test_what_fails_in_a_serving_worker_ends_the_job_and_not_the_worker(
-    job_file: Callable[..., Path], start: Start, tmp_path: Path
+    job_file: Callable[..., Path], serving: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    worker = start("--serve")
-    order(worker, f"run {tmp_path / 'no such job.json'}")
-    assert served(worker)[-1]["event"] == "error"
-    order(worker, "dance")
-    assert "dance" in served(worker)[-1]["message"]
-    order(worker, f"run {job_file(steps=1000)}")
-    wait_for_sampling(worker)
-    order(worker, "cancel")
-    assert served(worker)[-1]["event"] == "cancelled"
-    order(worker, f"run {job_file(steps=1000)}")
-    order(worker, "cancel")  # at once, before the job has begun
-    assert served(worker)[-1]["event"] == "cancelled"
-    order(worker, f"run {job_file(steps=1)}")
-    assert served(worker)[-1]["event"] == "result"
+    order(serving, f"run {tmp_path / 'no such job.json'}")
+    assert served(serving)[-1]["event"] == "error"
+    order(serving, "dance")
+    assert "dance" in served(serving)[-1]["message"]
+    order(serving, f"run {job_file(steps=1000)}")
+    wait_for_sampling(serving)
+    order(serving, "cancel")
+    assert served(serving)[-1]["event"] == "cancelled"
+    order(serving, f"run {job_file(steps=1000)}")
+    order(serving, "cancel")  # at once, before the job has begun
+    assert served(serving)[-1]["event"] == "cancelled"
+    order(serving, f"run {job_file(steps=1)}")
+    assert served(serving)[-1]["event"] == "result"
 
 
 @pytest.mark.parametrize("end", ["close", "terminate"])
