@@ -96,8 +96,6 @@ def train_segmenter(
         SynthCTError: the loss is no finite number.
     """
     optimizer = torch.optim.AdamW(network.parameters(), settings["lr"], weight_decay=settings["weight_decay"])
-    # Convolutions of few channels take half the time this way on a CPU.
-    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     model, optimizer = fabric.setup(network, optimizer)
     weight = fabric.to_device(torch.tensor([settings["background_weight"]] + [1.0] * (outputs - 1)))
     # Over the batch: in many patches of one volume a small structure does not occur.
