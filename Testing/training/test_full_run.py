@@ -28,7 +28,7 @@ def write_source(folder: Path) -> None:
     rows = []
     for number, split in enumerate(split for split, count in CASES.items() for _ in range(count)):
         case = f"case_{number}"
-        labels = chest_mask(SIZE)
+        labels = chest_mask(SIZE)[::-1, ::-1]
         typical = {0: -1000, 1: 70, 26: 20, 28: -850, 30: -850, 200: -40}
         hu = np.vectorize(typical.get)(labels) + np.random.default_rng(number).normal(0, 20, SIZE)
         (folder / "cases" / case).mkdir(parents=True)
