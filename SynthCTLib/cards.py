@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from SynthCTLib.store import ModelStore
 
 PARTS = ("autoencoder", "unet", "controlnet")
+"""The networks of a model of the MAISI family; :attr:`ModelCard.parts` are those of any model."""
+WITHOUT_MASK = "medical-diffusion"
+"""The family that samples volumes without a segmentation."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,25 @@ class ModelCard:
     excluded_use: list[str]
     path: Path
     presets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    modality: str = "ct"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the networks, each of which has a file."""
+        return tuple(self.networks)
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether the model paints a segmentation."""
+        return self.family != WITHOUT_MASK
 
     def to_json(self) -> dict[str, Any]:
         """The card as it is in its file."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
         if not self.presets:
             del values["presets"]
+        if self.modality == "ct":
+            del values["modality"]
         return values
 
 

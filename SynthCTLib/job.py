@@ -31,10 +31,11 @@ RETRY_STRIDE = 1_000_003
 class Job:
     """Settings of one run; None means: as the model card says. Meaning of each: ``Resources/schemas/job.schema.json``.
 
-    ``size`` (voxels) and ``spacing`` (mm) are toward right, anterior, superior.
+    ``mask`` is None for a model that takes none. ``size`` (voxels) and ``spacing`` (mm) are toward right, anterior,
+    superior.
     """
 
-    mask: Path
+    mask: Path | None
     out: Path
     model: str = DEFAULT_MODEL
     region: str | None = None
@@ -100,7 +101,7 @@ def job_from_json(data: Mapping[str, Any], base: Path | None = None) -> Job:
     problems = sorted(_validator().iter_errors(data), key=lambda problem: list(map(str, problem.path)))
     if problems:
         raise InputError(f"The job cannot be used: {_sentence(problems[0])} Correct it and run again.")
-    values = {key: value for key, value in data.items() if key != "schema"}
+    values = {"mask": None, **{key: value for key, value in data.items() if key != "schema"}}
     base = base or Path()
     for key in ("mask", "out", "ct", "cancel_file"):
         if values.get(key) is not None:

@@ -27,25 +27,38 @@ def load_networks(card: ModelCard, store: ModelStore, device: torch.device, dtyp
     Raises:
         ModelError: the model is not there, not whole, or not what its card says; the sentence says what to do.
     """
+    require_files(card, store)
+    parts: dict[str, Any] = {}
+    scale = card.latent["scale_factor"]
+    for part in card.parts:
+        precision = torch.float32 if part == "autoencoder" and card.latent.get("decode_in_float32") else dtype
+        module, metadata = load_part(card, store, part)
+        parts[part] = accelerate(module.to(device=device, dtype=precision))
+        if part == "unet" and scale is None:
+            scale = _stored_scale(metadata, store.file(card, part), card)
+    return Networks(**parts, scale_factor=float(scale))
+
+
+def require_files(card: ModelCard, store: ModelStore) -> None:
+    """Raise ModelError, which says what to do, unless all files of a model are in the store."""
     status = store.status(card)
     if status != "ready":
         advice = "install SynthCT again" if card.embedded else how_to_get(card)
         raise ModelError(f"The model {card.id} is {status} in {store.folder(card)}. {advice[0].upper()}{advice[1:]}.")
-    parts: dict[str, Any] = {}
-    scale = card.latent["scale_factor"]
-    for part, network in card.networks.items():
-        path = store.file(card, part)
-        state, metadata = _read(path, card)
-        module = build_on_meta(part, network["arguments"])
-        shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-        check_state(state, shapes, f"{path.name} of {card.id}")
-        module.load_state_dict(state, strict=True, assign=True)
-        del state  # so that a file is no longer mapped when its weights have been converted
-        precision = torch.float32 if part == "autoencoder" and card.latent.get("decode_in_float32") else dtype
-        parts[part] = accelerate(module.requires_grad_(False).eval().to(device=device, dtype=precision))
-        if part == "unet" and scale is None:
-            scale = _stored_scale(metadata, path, card)
-    return Networks(**parts, scale_factor=float(scale))
+
+
+def load_part(card: ModelCard, store: ModelStore, part: str) -> tuple[torch.nn.Module, dict[str, str]]:
+    """One network in evaluation mode without gradients, as stored and on the CPU, and what its file says beside.
+
+    Raises ModelError.
+    """
+    path = store.file(card, part)
+    state, metadata = _read(path, card)
+    module = build_on_meta(part, card.networks[part]["arguments"])
+    shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    check_state(state, shapes, f"{path.name} of {card.id}")
+    module.load_state_dict(state, strict=True, assign=True)
+    return module.requires_grad_(False).eval(), metadata
 
 
 def _read(path: Path, card: ModelCard) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

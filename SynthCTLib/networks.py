@@ -1,4 +1,4 @@
-"""Builds MONAI's MAISI networks from the ``arguments`` of a model card or a training config; one place for all."""
+"""Builds the networks of both families from the ``arguments`` of a model card or a training config."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import Diff
 from torch import nn
 
 from SynthCTLib.errors import ModelError
+from SynthCTLib.medical_diffusion.factorized_unet import FactorizedUNet
+from SynthCTLib.medical_diffusion.vqgan import VqGan
 
 
 def build_autoencoder(arguments: dict[str, Any]) -> AutoencoderKlMaisi:
@@ -34,6 +36,8 @@ BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "autoencoder": build_autoencoder,
     "unet": build_unet,
     "controlnet": build_controlnet,
+    "vqgan": lambda arguments: VqGan(**arguments),
+    "denoiser": lambda arguments: FactorizedUNet(**arguments),
 }
 
 
@@ -48,10 +52,10 @@ class Networks:
 
 
 def build_on_meta(part: str, arguments: dict[str, Any]) -> nn.Module:
-    """Build ``part`` (``autoencoder``, ``unet``, ``controlnet``) without memory for its weights.
+    """Build ``part``, a key of :data:`BUILDERS`, without memory for its weights.
 
     Raises:
-        ModelError: the arguments are none that MONAI's class takes.
+        ModelError: the arguments are none that its class takes.
     """
     try:
         with torch.device("meta"):

@@ -26,12 +26,13 @@ from SynthCTLib.volume import Volume
 DISCLAIMER = "Synthetic, not a patient, not for clinical use"
 PROGRAM = "SynthCT"
 CT, MASK, REPORT, PREVIEW = "ct.nii.gz", "mask.nii.gz", "report.json", "preview.png"
+MR = "mr.nii.gz"  # from models of MR, which take no mask
 # What was computed, before it was brought onto the grid of the input.
 CT_MODEL_GRID, MASK_MODEL_GRID = "ct_model_grid.nii.gz", "mask_model_grid.nii.gz"
 
 _SHEAR = 1e-5  # cosine between axes: 0.005 mm over half a meter
 _DESCRIPTION_BYTES = 79  # the header field has 80, with a closing zero
-_RESULT_FILES = {CT, MASK, CT_MODEL_GRID, MASK_MODEL_GRID, REPORT, PREVIEW}
+_RESULT_FILES = {CT, MR, MASK, CT_MODEL_GRID, MASK_MODEL_GRID, REPORT, PREVIEW}
 _SYSTEM_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _NUMBERED = re.compile(r"\d{3,}")
 _WORK_NAME = re.compile(r"\.synthct-(?P<host>[^-]*)-(?P<pid>\d+)-[0-9a-f]+(?P<old>-old)?\.part")

@@ -1,6 +1,8 @@
 """From a segmentation to a synthetic CT: the whole way of the data, top to bottom.
 
 mask file → prepared mask (model grid, MAISI ids) → embedded mask → latent → image → HU → organ check → files
+
+Models that take no mask are sampled by :mod:`SynthCTLib.medical_diffusion.job`.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from SynthCTLib.kept import Kept, files_key
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.loading import load_networks
 from SynthCTLib.mask import PreparedMask, prepare_mask
+from SynthCTLib.medical_diffusion.job import generate_without_mask
 from SynthCTLib.networks import Networks
 from SynthCTLib.organ_check import OrganResult, check_organs, score
 from SynthCTLib.output import (
@@ -46,6 +49,7 @@ from SynthCTLib.output import (
 from SynthCTLib.preview import write_preview
 from SynthCTLib.progress import Progress
 from SynthCTLib.report import Attempt, Timings, ct_report, failed_groups, mask_report, provenance
+from SynthCTLib.result import Result, SyntheticCt
 from SynthCTLib.sampler import sample_latent
 from SynthCTLib.scheduler import check_solver
 from SynthCTLib.store import ModelStore
@@ -54,34 +58,6 @@ OnFinding = Callable[[Finding], None]
 
 OUT_OF_MEMORY = "Memory does not suffice; use a smaller --size, close other programs or choose --device cpu."
 """Where no step has better advice: reading, loading the model, embedding the mask, writing."""
-
-
-@dataclass(frozen=True)
-class SyntheticCt:
-    """The files of one CT and how it did in the organ check.
-
-    ``files``: name of each file in ``folder``. ``score``: share of structures in order. ``passed``: all organ groups
-    are in order. ``summary``: all that in words.
-    """
-
-    folder: Path
-    files: dict[str, str]
-    seed: int
-    score: float
-    passed: bool
-    summary: list[str]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values with the path of every file, for the result event."""
-        paths = {key: str(self.folder / name) for key, name in self.files.items()}
-        return {**paths, "seed": self.seed, "score": self.score, "passed": self.passed, "summary": self.summary}
-
-
-@dataclass(frozen=True)
-class Result:
-    """All CTs of a job, in order."""
-
-    cts: list[SyntheticCt]
 
 
 @dataclass(frozen=True)
@@ -136,6 +112,8 @@ def generate(
         settings = resolve_settings(job, card)
         device = choose_device(job.device)
         tell(check_solver(settings["solver"], settings["steps"], card.scheduler), on_finding)
+        if not card.takes_mask:
+            return generate_without_mask(job, card, settings, device, work, store, progress, kept or Kept())
         with timings.measure("prepare"):
             prepared = prepare(job, card, progress, on_finding)
         with timings.measure("load"):
@@ -175,6 +153,10 @@ def prepare(job: Job, card: ModelCard, progress: Progress, on_finding: OnFinding
     Raises:
         InputError: also when a check has found something that would make the CT unusable.
     """
+    if not card.takes_mask:
+        raise InputError(f"The model {card.id} takes no segmentation, so there is none to prepare.")
+    if job.mask is None:
+        raise InputError(f"The model {card.id} paints a segmentation: give one as MASK (in a job as 'mask').")
     prepared = prepare_mask(
         job.mask,
         card,

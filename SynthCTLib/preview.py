@@ -76,6 +76,18 @@ def write_preview(path: Path, hu: Volume, labels: Volume, title: str) -> None:
     _compose(rows, title).save(path, pnginfo=info)
 
 
+def write_plain_preview(path: Path, volume: Volume, window: tuple[str, float, float], title: str) -> None:
+    """Write the preview of a volume that has no label map: its middle planes in one ``window`` (name, width, level)."""
+    volume = to_ras(volume)
+    scale = TILE_PIXELS / max(n * mm for n, mm in zip(volume.shape, volume.spacing, strict=True))
+    x, y, z = (n // 2 for n in volume.shape)
+    name, width, level = window
+    tiles = [_gray(volume, plane, (x, y, z), scale, width, level) for plane in PLANES]
+    info = PngInfo()
+    info.add_text("Description", f"{DISCLAIMER}. {title}")
+    _compose([(f"{name} {width:.0f}/{level:.0f}", tiles)], title).save(path, pnginfo=info)
+
+
 def center_of_labels(labels: np.ndarray) -> tuple[int, int, int]:
     """Voxel at the center of all organ voxels of a (X, Y, Z) label map, the middle of the grid where there are none."""
     center = []

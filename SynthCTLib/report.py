@@ -98,19 +98,28 @@ def provenance(
     """
     model_grid = {"size": list(prepared.labels.shape), "spacing": [round(v, 6) for v in prepared.labels.spacing]}
     return {
+        **origin(card, store, device, seed, settings),
+        "region": list(prepared.region.names),
+        "mask": {key: prepared.how[key] for key in ("format", "scheme", "body")},
+        "model_grid": model_grid,
+        "grid": job.grid,
+        "decode": decode,
+        "timings": timings.to_json(),
+    }
+
+
+def origin(
+    card: ModelCard, store: ModelStore, device: torch.device, seed: int, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """The part of the provenance that every volume has, painted from a mask or not."""
+    return {
         "program": PROGRAM,
         "version": __version__,
         "model": {"id": card.id, "sha256": store.hashes(card)},
         "seed": seed,
         "settings": settings,
-        "region": list(prepared.region.names),
-        "mask": {key: prepared.how[key] for key in ("format", "scheme", "body")},
-        "model_grid": model_grid,
-        "grid": job.grid,
         "device": device_json(device),
-        "decode": decode,
         "versions": package_versions(),
-        "timings": timings.to_json(),
     }
 
 
@@ -121,7 +130,7 @@ def mask_report(job: Job, prepared: PreparedMask) -> dict[str, Any]:
         "program": PROGRAM,
         "disclaimer": DISCLAIMER,
         "input": {
-            "file": job.mask.name,
+            "file": job.mask.name if job.mask is not None else None,
             "shape": list(prepared.source_shape),
             "affine": np.asarray(prepared.source_affine).tolist(),
             "how": prepared.how,
@@ -154,13 +163,7 @@ def ct_report(
         **mask_report(job, prepared),
         "summary": summary(card, organs, attempts, chosen, provenance["decode"]),
         "files": files,
-        "model": {
-            "id": card.id,
-            "title": card.title,
-            "sha256": provenance["model"]["sha256"],
-            "licence": card.licence,
-            "citation": card.citation,
-        },
+        "model": model_json(card, provenance["model"]["sha256"]),
         "seed": attempts[chosen].seed,
         "settings": provenance["settings"],
         "job": job_to_json(job),
@@ -244,6 +247,17 @@ def grid_json(volume: Volume) -> dict[str, Any]:
         "spacing": [round(value, 6) for value in volume.spacing],
         "orientation": volume.orientation,
         "affine": np.asarray(volume.affine, dtype=float).tolist(),
+    }
+
+
+def model_json(card: ModelCard, sha256: dict[str, str | None]) -> dict[str, Any]:
+    """What the report says about the model."""
+    return {
+        "id": card.id,
+        "title": card.title,
+        "sha256": sha256,
+        "licence": card.licence,
+        "citation": card.citation,
     }
 
 

@@ -1,6 +1,6 @@
 """The folder of models: which are there, are they whole, and the way in and out.
 
-``<root>/<card id>/`` holds the three safetensors files, ``imported.json`` (hashes, where each file came from) and
+``<root>/<card id>/`` holds its safetensors files, ``imported.json`` (hashes, where each file came from) and
 ``licence.json``. Nothing in it is an absolute path, so the folder can be moved, copied and emptied at will.
 """
 
@@ -12,15 +12,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from SynthCTLib.cards import PARTS, ModelCard
+from SynthCTLib.cards import ModelCard
 from SynthCTLib.errors import ModelError
 from SynthCTLib.findings import Finding
 from SynthCTLib.model_files import make_folder, read_json, sha256_of, write_json
 from SynthCTLib.progress import Progress
+from SynthCTLib.resources import resource_path
 
 Status = Literal["ready", "missing", "incomplete", "damaged"]
 RECORD = "imported.json"
 LICENCE = "licence.json"
+CARD = "card.json"
 DOWNLOADS = "downloads"
 
 
@@ -43,7 +45,7 @@ class ModelStore:
         return card.path.parent if card.embedded else self.root / card.id
 
     def file(self, card: ModelCard, part: str) -> Path:
-        """The file of one part (``autoencoder``, ``unet``, ``controlnet``), whether or not it exists."""
+        """The file of one part, such as ``autoencoder``, whether or not it exists."""
         return self.folder(card) / card.files[part]["name"]
 
     def expected(self, card: ModelCard, part: str) -> dict[str, Any] | None:
@@ -54,14 +56,14 @@ class ModelStore:
 
     def hashes(self, card: ModelCard) -> dict[str, str | None]:
         """SHA-256 of each stored file as recorded, for provenance."""
-        return {part: (self.expected(card, part) or {}).get("sha256") for part in PARTS}
+        return {part: (self.expected(card, part) or {}).get("sha256") for part in card.parts}
 
     def status(self, card: ModelCard) -> Status:
         """A quick look at names and sizes; :meth:`verify` reads the files."""
-        present = [part for part in PARTS if self.file(card, part).is_file()]
+        present = [part for part in card.parts if self.file(card, part).is_file()]
         if any(not self._size_fits(card, part) for part in present):
             return "damaged"
-        if len(present) == len(PARTS):
+        if len(present) == len(card.parts):
             return "ready"
         return "incomplete" if present else "missing"
 
@@ -73,7 +75,7 @@ class ModelStore:
 
     def missing_parts(self, card: ModelCard) -> list[str]:
         """The parts that are absent or of another size than recorded."""
-        return [part for part in PARTS if not (self.file(card, part).is_file() and self._size_fits(card, part))]
+        return [part for part in card.parts if not (self.file(card, part).is_file() and self._size_fits(card, part))]
 
     def import_files(
         self, card: ModelCard, files: Iterable[str | Path], half: bool = False, progress: Progress | None = None
@@ -92,12 +94,20 @@ class ModelStore:
         recorded = read_json(path).get("files", {})
         for part, record in import_parts(card, self.folder(card), files, dict(recorded), half, progress):
             recorded[part] = record
-            write_json(path, {"schema": 1, "card": card.id, "files": recorded})
+            write_json(path, {"schema": 1, "card": card.id, "files": recorded, "card_copied": self._copy_card(card)})
+
+    def _copy_card(self, card: ModelCard) -> bool:
+        """Put a card from elsewhere beside its files, so that its id is enough from now on; True if it was done."""
+        place = self.folder(card) / CARD
+        if resource_path("models", card.id, CARD).is_file() or place.resolve() == card.path.resolve():
+            return read_json(self.folder(card) / RECORD).get("card_copied", False)
+        write_json(place, card.to_json())
+        return True
 
     def verify(self, card: ModelCard, progress: Progress | None = None) -> list[Finding]:
         """Read every file and compare its SHA-256 with the recorded one; an empty list means all is well."""
         findings = []
-        for part in PARTS:
+        for part in card.parts:
             path = self.file(card, part)
             expected = self.expected(card, part)
             advice = "Install SynthCT again." if card.embedded else f"{how_to_get(card)}."
@@ -119,8 +129,9 @@ class ModelStore:
         if card.embedded:
             raise ModelError(f"{card.id} is part of SynthCT and cannot be removed; only imported models can.")
         folder = self.folder(card)
-        sources = [card.files[part]["source"]["name"] for part in PARTS if card.files[part]["source"]]
-        candidates = [self.file(card, part) for part in PARTS] + [folder / RECORD, folder / LICENCE]
+        sources = [card.files[part]["source"]["name"] for part in card.parts if card.files[part]["source"]]
+        candidates = [self.file(card, part) for part in card.parts] + [folder / RECORD, folder / LICENCE]
+        candidates += [folder / CARD] if read_json(folder / RECORD).get("card_copied") else []
         candidates += [folder / DOWNLOADS / name for name in sources]
         candidates += [path.with_name(path.name + ".part") for path in candidates]
         candidates += [folder / DOWNLOADS / f"{name}.part.json" for name in sources]
@@ -145,6 +156,6 @@ class ModelStore:
 
 def how_to_get(card: ModelCard) -> str:
     """What the user can do to have this model's files, as the start of a sentence."""
-    urls = [card.files[part]["source"] and card.files[part]["source"]["url"] for part in PARTS]
+    urls = [card.files[part]["source"] and card.files[part]["source"]["url"] for part in card.parts]
     download = f"Run 'synthct models download {card.id}', or " if all(urls) else "Run "
     return f"{download}'synthct models import --card {card.id} FILE …' with the published files"

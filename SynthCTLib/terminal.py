@@ -157,5 +157,5 @@ def sentences(event: Event) -> list[str]:
 
 
 def _result_lines(result: dict[str, Any]) -> list[str]:
-    written = result.get("ct") or result["mask"]
+    written = result.get("ct") or result.get("mr") or result["mask"]
     return [*result.get("summary", []), f"Written: {written}"]

@@ -50,6 +50,9 @@ class RunParameters:
         card = findCard(self.model, self.modelsFolder)
         if card is None:
             return False, [_("There is no model '{model}'; choose one in the list.").format(model=self.model)]
+        if not card.takes_mask:
+            text = _("The model takes no segmentation; sample it with 'synthct generate --model {model}'.")
+            return False, [text.format(model=self.model)]
         reasons = [*self._gridReasons(card), *self._samplingReasons(card), *self._otherReasons()]
         return not reasons, reasons
 
@@ -104,7 +107,7 @@ class RunParameters:
             yield _("There is no solver '{solver}'; choose {choices}.").format(
                 solver=self.solver, choices=", ".join(SOLVER_NAMES)
             )
-        elif (self.sampling(card)["solver"] == "ddpm") != (card.family == "ddpm"):
+        elif (self.sampling(card)["solver"] in ("ddpm", "ddim")) != (card.family == "ddpm"):
             yield _("The solver does not fit the model; leave it at the model's own.")
         if self.guidance is not None and not (math.isfinite(self.guidance) and self.guidance >= 0):
             yield _("The guidance must be 0 (none) or a positive number; correct it.")

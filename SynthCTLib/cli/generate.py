@@ -19,8 +19,8 @@ Commands = Any  # argparse's type for subparsers is private
 
 def add_commands(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add both commands."""
-    command = commands.add_parser("generate", parents=[common], help="make a CT from a segmentation")
-    _add_mask_options(command)
+    command = commands.add_parser("generate", parents=[common], help="make a CT, from a segmentation or without")
+    _add_mask_options(command, optional=True)
     command.add_argument("--preset", choices=PRESETS, help="steps and solver by name: quick, usual or careful")
     command.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: the model's)")
     command.add_argument("--solver", choices=SOLVER_NAMES, help="default: the model's")
@@ -41,9 +41,13 @@ def add_commands(commands: Commands, common: argparse.ArgumentParser) -> None:
     command.set_defaults(run=run_prepare)
 
 
-def _add_mask_options(command: argparse.ArgumentParser) -> None:
+def _add_mask_options(command: argparse.ArgumentParser, optional: bool = False) -> None:
     command.add_argument(
-        "mask", metavar="MASK", help="NIfTI, NRRD, .seg.nrrd, folder of TotalSegmentator masks, or id of a bundled case"
+        "mask",
+        metavar="MASK",
+        nargs="?" if optional else None,
+        help="NIfTI, NRRD, .seg.nrrd, folder of TotalSegmentator masks, or id of a bundled case; "
+        "left out for models that take none",
     )
     command.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the result")
     command.add_argument("--model", default=DEFAULT_MODEL, metavar="ID", help=f"default: {DEFAULT_MODEL}")
@@ -76,7 +80,7 @@ def job_from_options(options: argparse.Namespace) -> Job:
     values = {name: getattr(options, name) for name in names}
     for name in ("out", "labels", "ct"):
         values[name] = str(values[name]) if values.get(name) is not None else None
-    case = find_bundled(options.mask)
+    case = find_bundled(options.mask) if options.mask is not None else None
     if case is not None:
         values["mask"], values["labels"] = str(case.path), values["labels"] or case.labels
     return job_from_json({"schema": 1, **values})

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SynthCTLib.cards import PARTS, ModelCard, list_cards, load_card
+from SynthCTLib.cards import ModelCard, list_cards, load_card
 from SynthCTLib.cli.show import readable, show
 from SynthCTLib.errors import ModelError
 from SynthCTLib.events import Emit, finding_event, progress_event
@@ -58,7 +58,7 @@ def run_show(options: argparse.Namespace, emit: Emit) -> None:
     lines += [f"Licence: {card.licence['name']}, commercial use {commercial}, {card.licence['url']}"]
     lines += [f"Meant for: {use}" for use in card.intended_use] + [f"Not for: {use}" for use in card.excluded_use]
     lines += [f"Trained on: {source['name']}, {source['licence']}" for source in card.sources]
-    lines += [f"{part}: {store.file(card, part).name}" for part in PARTS]
+    lines += [f"{part}: {store.file(card, part).name}" for part in card.parts]
     lines += readable("Measured quality", card.quality) if card.quality else []
     lines += [f"Cite: {citation}" for citation in card.citation]
     show(options, emit, "model", {**describe(card, store), "card": card.to_json()}, lines)
@@ -123,8 +123,8 @@ def describe(card: ModelCard, store: ModelStore) -> dict[str, Any]:
         "folder": str(store.folder(card)),
         "licence": card.licence,
         "licence_accepted": card.embedded or store.licence_accepted(card),
-        "downloadable": all(card.files[part]["source"] and card.files[part]["source"]["url"] for part in PARTS),
-        "bytes": sum(store.file(card, part).stat().st_size for part in PARTS if store.file(card, part).is_file()),
+        "downloadable": all(card.files[part]["source"] and card.files[part]["source"]["url"] for part in card.parts),
+        "bytes": sum(store.file(card, part).stat().st_size for part in card.parts if store.file(card, part).is_file()),
     }
 
 

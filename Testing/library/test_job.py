@@ -74,7 +74,7 @@ def test_a_named_scheme_is_no_label_map() -> None:
         ({"count": 0}, "count"),
         ({"colour": 1}, "colour"),
         ({"schema": 2}, "schema"),
-        ({"mask": None}, "mask"),
+        ({"mask": ""}, "mask"),
         ({"labels": "no-such-scheme"}, "no-such-scheme"),
     ],
 )
@@ -83,7 +83,12 @@ def test_a_wrong_value_is_named(change: dict[str, Any], named: str) -> None:
         job_from_json({**SMALLEST, **change})
 
 
-@pytest.mark.parametrize("missing", ["schema", "mask", "out"])
+def test_a_job_for_a_model_that_takes_no_mask_has_none() -> None:
+    assert job_from_json({"schema": 1, "out": "o"}).mask is None
+    assert job_from_json({"schema": 1, "mask": None, "out": "o"}).mask is None
+
+
+@pytest.mark.parametrize("missing", ["schema", "out"])
 def test_a_missing_value_is_named(missing: str) -> None:
     with pytest.raises(InputError, match=missing):
         job_from_json({key: value for key, value in SMALLEST.items() if key != missing})

@@ -109,3 +109,12 @@ def test_a_users_own_card_is_found_in_the_models_folder_and_nowhere_above_it(tmp
 
 def test_few_sizes_are_all_named() -> None:
     assert sizesInWords((256, 384, 512)) == "256, 384, 512"
+
+
+def test_a_model_that_takes_no_segmentation_says_how_it_is_sampled(tmp_path: Path) -> None:
+    card = shippedCards()[0].to_json() | {"id": "own", "family": "medical-diffusion"}
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    valid, reasons = RunParameters("own", modelsFolder=tmp_path).isValid()
+    assert not valid
+    assert reasons == ["The model takes no segmentation; sample it with 'synthct generate --model own'."]

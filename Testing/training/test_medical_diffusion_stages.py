@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from monai.networks.schedulers import DDPMScheduler
 
+from SynthCTLib.cards import read_card
 from SynthCTLib.errors import InputError
 from Testing.training.medical_diffusion_cases import tiny_config, write_prepared
 from training.files import load_checkpoint
@@ -105,7 +105,7 @@ def test_a_killed_diffusion_run_goes_on_to_the_very_same_weights(
 def test_the_exported_card_says_grid_range_and_sources(trained: dict[str, Any]) -> None:
     train_diffusion(trained)
     export(trained)
-    card = json.loads((Path(trained["export"]["folder"]) / "card.json").read_text(encoding="utf-8"))
+    card = read_card(Path(trained["export"]["folder"]) / "card.json").to_json()
     assert card["family"] == "medical-diffusion"
     assert card["grid"]["defaults"]["*"] == {"size": [16, 16, 8], "spacing": [3.0, 3.0, 3.0]}
     assert card["latent"] == {"channels": 3, "downsampling": [2, 4, 4], "depth_axis": 2}

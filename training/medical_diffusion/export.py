@@ -46,12 +46,27 @@ def export(config: Config) -> None:
             "downsampling": network["vqgan"]["downsampling"],
             "depth_axis": config["volumes"]["depth_axis"],
         },
-        "grid": {"defaults": {"*": grid_of(config)}},
+        "grid": fixed_grid(**grid_of(config)),
         "sources": collect_sources(VolumeSet(config, "train").cases),
         "training": {"commit": commit(), "command": c["command"]},
     }
     write_json(folder / "card.json", card)
     print(f"exported {sum((folder / file['name']).stat().st_size for file in files.values()) / 1e6:.1f} MB to {folder}")
+
+
+def fixed_grid(size: list[int], spacing: list[float]) -> dict[str, Any]:
+    """The card's section for a model that makes one size at one spacing."""
+    x, y, z = size
+    plane = [min(spacing[:2]), max(spacing[:2])]
+    return {
+        "xy": {"choices": sorted({x, y})},
+        "z": {"choices": [z]},
+        "square": x == y,
+        "spacing_xy": plane,
+        "spacing_z": [spacing[2], spacing[2]],
+        "fov_xy_min": min(x * spacing[0], y * spacing[1]),
+        "defaults": {"*": {"size": size, "spacing": spacing}},
+    }
 
 
 def grid_of(config: Config) -> dict[str, Any]:
