@@ -1,9 +1,18 @@
-"""The CT as DICOM series marked as synthetic, and the mask as segmentation; or the reason why that is impossible."""
+"""The CT as DICOM series marked as synthetic, and the mask as segmentation; or the reason why that is impossible.
+
+Slicer's module Create DICOM Series writes the files in a process of its own. Its DICOM export plugin would wait for
+that; here it is waited for in steps (SynthCTModule.Steps), so that Slicer's window stays alive.
+"""
 
 from __future__ import annotations
 
+import itertools
+import re
+import shutil
+import tempfile
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Generator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +23,36 @@ from SynthCTModule.Translation import _
 
 MARK = "SYNTHETIC"
 COMMENT = "SYNTHETIC image made by SynthCT from a segmentation. Not a patient, not for clinical use."
-_CT_PLUGIN = "DICOMScalarVolumePlugin"
 _SEG_PLUGIN = "DICOMSegmentationPlugin"
 _INSTANCES = "DICOM.instanceUIDs"
 """Attribute of a volume by which QuantitativeReporting finds its files in the database."""
 
+RunCli = Callable[..., Any]
+"""As slicer.cli.run: starts a command line module and returns its node."""
+
 
 def syntheticTags(name: str, seed: int | None) -> dict[str, str]:
-    """Tags of Slicer's DICOM exporter for a CT, all of which say that it is synthetic."""
+    """Parameters of Create DICOM Series for a CT, all of which say that it is synthetic."""
     number = f", seed {seed}" if seed is not None else ""
     return {
-        "PatientName": f"{MARK}^SynthCT",
-        "PatientID": f"{MARK}-SynthCT",
-        "PatientComments": COMMENT,
-        "StudyDescription": f"{MARK} SynthCT",
-        "SeriesDescription": f"{MARK} {name}{number}"[:64],  # the longest text that DICOM allows here
-        "Modality": "CT",
-        "Manufacturer": "SynthCT",
-        "Model": "SynthCT",
+        "patientName": f"{MARK}^SynthCT",
+        "patientID": f"{MARK}-SynthCT",
+        "patientComments": COMMENT,
+        "studyDescription": f"{MARK} SynthCT",
+        "seriesDescription": f"{MARK} {name}{number}"[:64],  # the longest text that DICOM allows here
+        "modality": "CT",
+        "manufacturer": "SynthCT",
+        "model": "SynthCT",
     }
 
 
 def ctExportReason(modules: Any = None) -> str:
     """Why a CT cannot be exported to DICOM here; empty when it can."""
     modules = modules or slicer.modules
-    if _CT_PLUGIN not in getattr(modules, "dicomPlugins", {}):
-        return _("This Slicer was built without the DICOM module; save the CT as NRRD or NIfTI instead.")
     if not hasattr(modules, "createdicomseries"):
         return _("This Slicer lacks the module Create DICOM Series; save the CT as NRRD or NIfTI instead.")
+    if find_spec("pydicom") is None:
+        return _("This Slicer lacks the Python package pydicom; save the CT as NRRD or NIfTI instead.")
     return ""
 
 
@@ -63,23 +74,30 @@ def segExportReason(modules: Any = None, database: Any = None) -> str:
     return ctExportReason(modules)
 
 
-def exportCt(volumeNode: Any, folder: Path, seed: int | None = None, modules: Any = None) -> list[Path]:
-    """Write a CT as DICOM series into ``folder``; returns its files in the order of the slices.
+def exportCt(
+    volumeNode: Any, folder: Path, seed: int | None = None, modules: Any = None, runCli: RunCli | None = None
+) -> Generator[None, None, list[Path]]:
+    """Write a CT as DICOM series into a new folder in ``folder``, in steps; returns its files in the order of slices.
 
-    Every file says that it is synthetic; so do patient and study in the subject hierarchy. Raises RuntimeError with
-    the reason.
+    Every file says that it is synthetic; so do patient and study in the subject hierarchy. The series appears complete
+    or not at all. Raises RuntimeError with the reason.
     """
     modules = modules or slicer.modules
     _stop(ctExportReason(modules))
-    item = _withPatientAndStudy(volumeNode)
-    folder.mkdir(parents=True, exist_ok=True)
-    before = _files(folder)
+    _putIntoSyntheticStudy(volumeNode)
     tags = syntheticTags(volumeNode.GetName(), seed)
-    plain = {tag: _ascii(value) for tag, value in tags.items()}
-    _export(modules.dicomPlugins[_CT_PLUGIN](), item, plain, folder)
-    written = sorted(path for path, state in _files(folder).items() if before.get(path) != state)
-    markSynthetic(written, tags["SeriesDescription"])
-    return written
+    folder.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=".SynthCT-", dir=folder))
+    try:
+        yield from _written(volumeNode, part, tags, modules.createdicomseries, runCli or slicer.cli.run)
+        names = sorted(path.name for path in part.iterdir())
+        for name in names:
+            markSynthetic(part / name, tags["seriesDescription"])
+            yield
+        series = part.rename(_newFolder(folder, tags["seriesDescription"]))
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return [series / name for name in names]
 
 
 def exportSeg(
@@ -89,8 +107,9 @@ def exportSeg(
     seed: int | None = None,
     modules: Any = None,
     database: Any = None,
-) -> None:
-    """Write a mask as DICOM segmentation of its CT into ``folder``. Raises RuntimeError with the reason.
+    runCli: RunCli | None = None,
+) -> Generator[None, None, None]:
+    """Write a mask as DICOM segmentation of its CT into ``folder``, in steps. Raises RuntimeError with the reason.
 
     A DICOM segmentation refers to the images of a series that is in the DICOM database, and takes patient and study
     from them. Unless that is so, the CT is exported into ``folder`` first and copied into the database.
@@ -99,7 +118,8 @@ def exportSeg(
     _stop(segExportReason(modules, database))
     folder.mkdir(parents=True, exist_ok=True)
     if not _isInDatabase(volumeNode, database):
-        _putIntoDatabase(volumeNode, exportCt(volumeNode, folder, seed, modules), database)
+        files = yield from exportCt(volumeNode, folder, seed, modules, runCli)
+        yield from _putIntoDatabase(volumeNode, files, database)
     segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     hierarchy, volumeItem = hierarchyItem(volumeNode)
     _hierarchy, item = hierarchyItem(segmentationNode)
@@ -107,9 +127,10 @@ def exportSeg(
     constants = slicer.vtkMRMLSubjectHierarchyConstants
     uids = volumeNode.GetAttribute(_INSTANCES)
     hierarchy.SetItemAttribute(item, constants.GetDICOMReferencedInstanceUIDsAttributeName(), uids)
-    description = _ascii(syntheticTags(segmentationNode.GetName(), seed)["SeriesDescription"])
-    tags = {"Modality": "SEG", "SeriesDescription": description}
-    _export(modules.dicomPlugins[_SEG_PLUGIN](), item, tags, folder)
+    description = _ascii(syntheticTags(segmentationNode.GetName(), seed)["seriesDescription"])
+    _exportSegment(
+        modules.dicomPlugins[_SEG_PLUGIN](), item, {"Modality": "SEG", "SeriesDescription": description}, folder
+    )
 
 
 def saveMask(segmentationNode: Any, path: Path) -> None:
@@ -130,21 +151,53 @@ def saveMask(segmentationNode: Any, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def markSynthetic(files: Iterable[Path], description: str) -> None:
-    """Write into DICOM files what Slicer's exporter has no field for, or writes in ASCII only.
+def markSynthetic(path: Path, description: str) -> None:
+    """Write into a DICOM file what Slicer's writer has no field for, or writes in ASCII only.
 
     Image comments, that nothing was acquired, and the series description with its character set.
     """
     import pydicom
 
-    for path in files:
-        dataset = pydicom.dcmread(path)
-        dataset.SpecificCharacterSet = "ISO_IR 192"  # UTF-8
-        dataset.SeriesDescription = description
-        dataset.ImageComments = COMMENT
-        dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
-        dataset.DerivationDescription = COMMENT
-        dataset.save_as(path)
+    dataset = pydicom.dcmread(path)
+    dataset.SpecificCharacterSet = "ISO_IR 192"  # UTF-8
+    dataset.SeriesDescription = description
+    dataset.ImageComments = COMMENT
+    dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    dataset.DerivationDescription = COMMENT
+    dataset.save_as(path)
+
+
+def _written(
+    volumeNode: Any, folder: Path, tags: dict[str, str], module: Any, runCli: RunCli
+) -> Generator[None, None, None]:
+    """Wait in steps until Create DICOM Series has written the files."""
+    import pydicom
+
+    parameters = {name: _ascii(value) for name, value in tags.items()}
+    for name in ("studyInstanceUID", "seriesInstanceUID", "frameOfReferenceUID"):
+        parameters[name] = str(pydicom.uid.generate_uid())
+    display = volumeNode.GetDisplayNode()
+    if display is not None:
+        parameters |= {"windowCenter": str(display.GetLevel()), "windowWidth": str(display.GetWindow())}
+    node = runCli(module, None, {**parameters, "inputVolume": volumeNode.GetID(), "dicomDirectory": str(folder)})
+    try:
+        while node.IsBusy():
+            yield
+        failed = node.GetStatus() != node.Completed
+        text = _("The DICOM files could not be written; is there enough space in '{folder}'? {details}")
+        _stop(text.format(folder=folder.parent, details=node.GetErrorText()).strip() if failed else "")
+    finally:
+        if node.IsBusy():
+            node.Cancel()
+        elif node.GetScene() is not None:
+            node.GetScene().RemoveNode(node)
+
+
+def _newFolder(folder: Path, description: str) -> Path:
+    """A folder for the series, named after it, that is not there yet."""
+    name = re.sub(r"[^\w ,-]+", "_", _ascii(description)).strip()
+    names = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
+    return next(path for path in map(folder.joinpath, names) if not path.exists())
 
 
 def _isInDatabase(volumeNode: Any, database: Any) -> bool:
@@ -152,13 +205,14 @@ def _isInDatabase(volumeNode: Any, database: Any) -> bool:
     return bool(uids) and all(database.fileForInstance(uid) for uid in uids)
 
 
-def _putIntoDatabase(volumeNode: Any, files: list[Path], database: Any) -> None:
+def _putIntoDatabase(volumeNode: Any, files: list[Path], database: Any) -> Generator[None, None, None]:
     """Copy a series into the database, and note on the node and in the subject hierarchy which it is."""
     import pydicom
 
     headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in files]
     for path in files:
         database.insert(str(path))
+        yield
     uids = " ".join(header.SOPInstanceUID for header in headers)
     volumeNode.SetAttribute(_INSTANCES, uids)
     if not _isInDatabase(volumeNode, database):
@@ -176,7 +230,7 @@ def _ascii(text: str) -> str:
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
 
 
-def _export(plugin: Any, item: int, tags: dict[str, str], folder: Path) -> None:
+def _exportSegment(plugin: Any, item: int, tags: dict[str, str], folder: Path) -> None:
     exportables = plugin.examineForExport(item)
     for exportable in exportables:
         exportable.directory = str(folder)
@@ -185,10 +239,10 @@ def _export(plugin: Any, item: int, tags: dict[str, str], folder: Path) -> None:
     _stop(plugin.export(exportables) if exportables else _("Slicer offers no DICOM export for this node."))
 
 
-def _withPatientAndStudy(node: Any) -> int:
-    """The subject hierarchy item of a node, which the exporter wants in a study of a patient; they are made if need be.
+def _putIntoSyntheticStudy(node: Any) -> None:
+    """Show in the subject hierarchy, too, that patient and study are synthetic.
 
-    A patient and a study of the user's own stay as they are: the result is put into synthetic ones.
+    A patient and a study of the user's own stay as they are.
     """
     hierarchy, item = hierarchyItem(node)
     constants = slicer.vtkMRMLSubjectHierarchyConstants
@@ -197,13 +251,6 @@ def _withPatientAndStudy(node: Any) -> int:
         patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), f"{MARK} {node.GetName()}")
         study = hierarchy.CreateStudyItem(patient, f"{MARK} SynthCT")
         hierarchy.SetItemParent(item, study)
-    return item
-
-
-def _files(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Files with their time and inode: an export into the same folder again may take the same names."""
-    states = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
-    return {path: (state.st_mtime_ns, state.st_ino) for path, state in states.items()}
 
 
 def _stop(reason: str) -> None:

@@ -29,12 +29,11 @@ from SynthCTModule.SegmentationExchange import importLabelmap
 from SynthCTModule.VoxelGrid import Grid
 from Testing.mrml.samples import LIVER, TURNED, box
 
-# Names that DICOMScalarVolumePlugin.export reads from its exportables (Slicer 5.12 and 5.13).
+# Parameters of Create DICOM Series that are given here (its XML in Slicer 5.12 and 5.13).
 READ_BY_SLICER = {
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientComments", "StudyID", "StudyDate",
-    "StudyTime", "StudyDescription", "Modality", "Manufacturer", "Model", "SeriesDescription", "SeriesNumber",
-    "SeriesDate", "SeriesTime", "ContentDate", "ContentTime", "StudyInstanceUID", "SeriesInstanceUID",
-    "FrameOfReferenceUID",
+    "inputVolume", "dicomDirectory", "patientName", "patientID", "patientComments", "studyDescription", "modality",
+    "manufacturer", "model", "seriesDescription", "studyInstanceUID", "seriesInstanceUID", "frameOfReferenceUID",
+    "windowCenter", "windowWidth",
 }  # fmt: skip
 
 
@@ -56,26 +55,55 @@ class Exportable:
         return self.tags.get(name, "")
 
 
-class Plugin:
-    """As DICOMScalarVolumePluginClass: needs a study of a patient; writes files into a folder of its own."""
+class CliNode:
+    """As vtkMRMLCommandLineModuleNode: busy for a while, then the files are there."""
 
-    def __init__(self, scene) -> None:
-        self.scene = scene
+    Completed = 0x20
 
-    def examineForExport(self, item: int) -> list[Exportable]:
-        return [Exportable(item)]
+    def __init__(self, parameters: dict[str, str], looks: int = 2, error: str = "") -> None:
+        self.parameters, self._looks, self._error = parameters, looks, error
+        self.cancelled = False
 
-    def export(self, exportables: list[Exportable]) -> str:
-        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
-        for exportable in exportables:
-            study = hierarchy.GetItemParent(exportable.subjectHierarchyItemID)
-            if not hierarchy.GetItemParent(study) or hierarchy.GetItemLevel(study) != "Study":
-                return "Unable to get study"
-            folder = Path(exportable.directory) / "ScalarVolume_1"
-            folder.mkdir()
+    def IsBusy(self) -> bool:
+        self._looks -= 1
+        if self._looks == 0 and not self._error:
             for number in (1, 2):
-                write(folder / f"IMG{number:04d}.dcm", exportable)
-        return ""
+                write(Path(self.parameters["dicomDirectory"]) / f"IMG{number:04d}.dcm", tagsOf(self.parameters))
+        return self._looks >= 0
+
+    def Cancel(self) -> None:
+        self.cancelled = True
+
+    def GetStatus(self) -> int:
+        return self.Completed | (0x40 if self._error else 0)
+
+    def GetErrorText(self) -> str:
+        return self._error
+
+    def GetScene(self) -> None:
+        return None
+
+
+def runCli(_module, _node, parameters: dict[str, str]) -> CliNode:
+    assert set(parameters) <= READ_BY_SLICER
+    return CliNode(parameters)
+
+
+def tagsOf(parameters: dict[str, str]) -> Exportable:
+    exportable = Exportable(0)
+    for name, key in (("PatientName", "patientName"), ("PatientID", "patientID"), ("Modality", "modality")):
+        exportable.setTag(name, parameters[key])
+    exportable.setTag("SeriesDescription", parameters["seriesDescription"])
+    return exportable
+
+
+def done(steps):
+    """What a generator returns when it has been run to its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 class Database:
@@ -123,9 +151,9 @@ class SegPlugin:
 
 
 def segModules(scene, database: Database) -> SimpleNamespace:
-    modules = modulesOf(scene, quantitativereporting=object(), itkimage2segimage=object())
-    modules.dicomPlugins["DICOMSegmentationPlugin"] = lambda: SegPlugin(scene, database)
-    return modules
+    plugins = {"DICOMSegmentationPlugin": lambda: SegPlugin(scene, database)}
+    more = {"quantitativereporting": object(), "itkimage2segimage": object()}
+    return SimpleNamespace(dicomPlugins=plugins, createdicomseries=object(), **more)
 
 
 def maskOf(scene) -> tuple:
@@ -147,37 +175,33 @@ def write(path: Path, exportable: Exportable) -> None:
     dataset.save_as(path, enforce_file_format=True)
 
 
-def modulesOf(scene, **more) -> SimpleNamespace:
-    plugins = {"DICOMScalarVolumePlugin": lambda: Plugin(scene), "DICOMSegmentationPlugin": lambda: Plugin(scene)}
-    return SimpleNamespace(dicomPlugins=plugins, createdicomseries=object(), **more)
+MODULES = SimpleNamespace(createdicomseries=object())
 
 
-def test_all_tags_are_ones_that_slicer_reads_and_say_that_the_image_is_synthetic():
+def test_all_tags_say_that_the_image_is_synthetic():
     tags = syntheticTags("Thorax mit Läsion " * 9, 4294967295)
-    assert set(tags) <= READ_BY_SLICER
-    for tag in ("PatientName", "PatientID", "PatientComments", "StudyDescription", "SeriesDescription"):
+    for tag in ("patientName", "patientID", "patientComments", "studyDescription", "seriesDescription"):
         assert tags[tag].startswith("SYNTHETIC")
-    assert len(tags["SeriesDescription"]) <= 64 and tags["Modality"] == "CT"
+    assert len(tags["seriesDescription"]) <= 64 and tags["modality"] == "CT"
 
 
-def test_without_dicom_module_or_writer_the_reason_is_given():
-    assert "without the DICOM module" in ctExportReason(SimpleNamespace())
-    assert "Create DICOM Series" in ctExportReason(SimpleNamespace(dicomPlugins={"DICOMScalarVolumePlugin": object}))
+def test_without_a_writer_the_reason_is_given():
+    assert "Create DICOM Series" in ctExportReason(SimpleNamespace())
     assert "QuantitativeReporting" in segExportReason(SimpleNamespace(dicomPlugins={}))
+    assert ctExportReason(MODULES) == ""
 
 
 def test_an_export_that_is_impossible_stops_with_the_reason(scene, tmp_path):
     volume = templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene)
-    with pytest.raises(RuntimeError, match="without the DICOM module"):
-        exportCt(volume, tmp_path, modules=SimpleNamespace())
+    with pytest.raises(RuntimeError, match="Create DICOM Series"):
+        done(exportCt(volume, tmp_path, modules=SimpleNamespace()))
     with pytest.raises(RuntimeError, match="QuantitativeReporting"):
-        exportSeg(volume, volume, tmp_path, modules=SimpleNamespace())
+        done(exportSeg(volume, volume, tmp_path, modules=SimpleNamespace()))
 
 
 def test_every_written_file_is_marked_in_patient_series_and_image_comments(scene, tmp_path):
     volume = templateVolume(Grid((4, 4, 4), np.eye(4)), "Chest CT", scene)
-    assert ctExportReason(modulesOf(scene)) == ""
-    written = exportCt(volume, tmp_path / "DICOM Ausgabe", 7, modulesOf(scene))
+    written = done(exportCt(volume, tmp_path / "DICOM Ausgabe", 7, MODULES, runCli))
     assert len(written) == 2
     for path in written:
         dataset = pydicom.dcmread(path)
@@ -187,13 +211,31 @@ def test_every_written_file_is_marked_in_patient_series_and_image_comments(scene
         assert list(dataset.ImageType)[:2] == ["DERIVED", "SECONDARY"]
 
 
-def test_files_that_were_there_before_are_not_marked(scene, tmp_path):
-    patient = Exportable(0)
-    patient.tags = {"PatientName": "Real^Patient", "PatientID": "1", "SeriesDescription": "CT", "Modality": "CT"}
-    write(tmp_path / "real.dcm", patient)
-    before = (tmp_path / "real.dcm").read_bytes()
-    exportCt(templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene), tmp_path, modules=modulesOf(scene))
-    assert (tmp_path / "real.dcm").read_bytes() == before
+def test_the_window_lives_while_slicer_writes_and_while_files_are_marked(scene, tmp_path):
+    steps = exportCt(templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene), tmp_path, None, MODULES, runCli)
+    assert len(list(steps)) == 4, "twice while Slicer's module is busy, then once for each file"
+
+
+def test_each_series_gets_a_folder_of_its_own_and_other_files_stay_as_they_are(scene, tmp_path):
+    (tmp_path / "SYNTHETIC CT").mkdir()
+    (tmp_path / "SYNTHETIC CT" / "real.dcm").write_bytes(b"of a patient")
+    volume = templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene)
+    folders = {done(exportCt(volume, tmp_path, None, MODULES, runCli))[0].parent.name for _ in range(2)}
+    assert folders == {"SYNTHETIC CT 2", "SYNTHETIC CT 3"}
+    assert [path.read_bytes() for path in (tmp_path / "SYNTHETIC CT").iterdir()] == [b"of a patient"]
+
+
+def test_an_export_that_is_given_up_is_cancelled_and_leaves_no_file(scene, tmp_path):
+    nodes = []
+
+    def slow(_module, _node, parameters):
+        nodes.append(CliNode(parameters, looks=100))
+        return nodes[0]
+
+    steps = exportCt(templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene), tmp_path, None, MODULES, slow)
+    next(steps)
+    steps.close()
+    assert nodes[0].cancelled and list(tmp_path.iterdir()) == []
 
 
 def test_a_synthetic_ct_never_enters_the_study_of_a_real_patient(scene, tmp_path):
@@ -201,27 +243,27 @@ def test_a_synthetic_ct_never_enters_the_study_of_a_real_patient(scene, tmp_path
     hierarchy, item = hierarchyItem(volume)
     real = hierarchy.CreateStudyItem(hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "Meier, Anna"), "CT")
     hierarchy.SetItemParent(item, real)
-    exportCt(volume, tmp_path / "a", modules=modulesOf(scene))
+    done(exportCt(volume, tmp_path / "a", None, MODULES, runCli))
     patient = hierarchy.GetItemParent(hierarchy.GetItemParent(item))
     assert hierarchy.GetItemName(patient).startswith("SYNTHETIC")
-    exportCt(volume, tmp_path / "b", modules=modulesOf(scene))
+    done(exportCt(volume, tmp_path / "b", None, MODULES, runCli))
     assert hierarchy.GetItemParent(hierarchy.GetItemParent(item)) == patient
 
 
-def test_slicers_refusal_reaches_the_user(scene, tmp_path):
-    class Refusing(Plugin):
-        def export(self, exportables):
-            return "Empty modality"
+def test_slicers_refusal_reaches_the_user_and_no_file_stays(scene, tmp_path):
+    def refusing(_module, _node, parameters):
+        return CliNode(parameters, error="No space left on device")
 
-    modules = SimpleNamespace(dicomPlugins={"DICOMScalarVolumePlugin": lambda: Refusing(scene)}, createdicomseries=1)
-    with pytest.raises(RuntimeError, match="Empty modality"):
-        exportCt(templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene), tmp_path, modules=modules)
+    volume = templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene)
+    with pytest.raises(RuntimeError, match="No space left"):
+        done(exportCt(volume, tmp_path, None, MODULES, refusing))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_segmentation_refers_to_its_ct_which_goes_into_the_database_once(scene, tmp_path):
     database = Database()
     (mask, ct), modules = maskOf(scene), segModules(scene, database)
-    exportSeg(mask, ct, tmp_path / "seg", 7, modules, database)
+    done(exportSeg(mask, ct, tmp_path / "seg", 7, modules, database, runCli))
     written = pydicom.dcmread(tmp_path / "seg" / "segmentation.dcm")
     assert str(written.PatientName) == "SYNTHETIC^SynthCT" and written.Modality == "SEG"
     assert written.SeriesDescription == "SYNTHETIC Mask Groe, seed 7"
@@ -231,7 +273,7 @@ def test_a_segmentation_refers_to_its_ct_which_goes_into_the_database_once(scene
     _hierarchy, ctItem = hierarchyItem(ct)
     assert hierarchy.GetItemParent(item) == hierarchy.GetItemParent(ctItem)
     assert hierarchy.GetItemUID(ctItem, "DICOMInstanceUID").split() == uids
-    exportSeg(mask, ct, tmp_path / "again", 7, modules, database)
+    done(exportSeg(mask, ct, tmp_path / "again", 7, modules, database, runCli))
     assert len(database.files) == 2 and [path.name for path in (tmp_path / "again").iterdir()] == ["segmentation.dcm"]
 
 
@@ -240,7 +282,7 @@ def test_a_segmentation_is_not_exported_when_the_database_keeps_nothing(scene, t
     database.insert = lambda _path: None
     mask, ct = maskOf(scene)
     with pytest.raises(RuntimeError, match="copied into the DICOM database"):
-        exportSeg(mask, ct, tmp_path / "seg", 7, segModules(scene, database), database)
+        done(exportSeg(mask, ct, tmp_path / "seg", 7, segModules(scene, database), database, runCli))
     assert ct.GetAttribute("DICOM.instanceUIDs") is None
 
 
@@ -258,14 +300,11 @@ def test_letters_beyond_ascii_are_written_with_their_character_set(scene, tmp_pa
     volume = templateVolume(Grid((4, 4, 4), np.eye(4)), "Größe 胸部", scene)
     given = []
 
-    class Watched(Plugin):
-        def export(self, exportables):
-            given.append(exportables[0].tag("SeriesDescription"))
-            return super().export(exportables)
+    def watched(module, node, parameters):
+        given.append(parameters["seriesDescription"])
+        return runCli(module, node, parameters)
 
-    modules = modulesOf(scene)
-    modules.dicomPlugins["DICOMScalarVolumePlugin"] = lambda: Watched(scene)
-    dataset = pydicom.dcmread(exportCt(volume, tmp_path, 7, modules)[0])
+    dataset = pydicom.dcmread(done(exportCt(volume, tmp_path, 7, MODULES, watched))[0])
     assert given[0].isascii()
     assert dataset.SpecificCharacterSet == "ISO_IR 192" and "Größe 胸部" in dataset.SeriesDescription
 

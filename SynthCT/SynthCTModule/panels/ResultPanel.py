@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from SynthCTModule.Parameters import parametersFromJson
 from SynthCTModule.ResultNodes import MASK_ROLE, ResultNodes, showResult, storedReport, storedSeed, storedSettings
 from SynthCTModule.SaveCt import saveCt
 from SynthCTModule.SegmentationExchange import composeSegmentation
+from SynthCTModule.Steps import Steps
 from SynthCTModule.Translation import _
 from SynthCTModule.Views import fitViews, showSideBySide
 from SynthCTModule.WindowPresets import applyWindow, renderingPreset, showRendering
@@ -38,6 +40,7 @@ class ResultPanel(Panel):
     def setup(self) -> None:
         ui = self.ui
         self._shown: Any = None
+        self._export = Steps()
         self._tips = {name: getattr(ui, name).toolTip for name in (*_NEED_CT, *_DICOM)}
         self._organs = OrganTable(ui.organTable)
         for widget, preset in _WINDOWS.items():
@@ -52,6 +55,11 @@ class ResultPanel(Panel):
         ui.exportDicomButton.connect("clicked(bool)", self._onExportDicom)
         ui.exportDicomSegButton.connect("clicked(bool)", self._onExportDicomSeg)
         self.logic.resultsImported.connect(self._onImported)
+
+    def exit(self) -> None:
+        """An export goes on in another module, and ends with the scene."""
+        if self.node is None:
+            self._export.stop()
 
     def update(self) -> None:
         for selector in (self.ui.resultSelector, self.ui.compareSelector):
@@ -83,8 +91,9 @@ class ResultPanel(Panel):
             setEnabled(ui.compareButton, _("Choose the other volume first."), "")
         maskless = none or ("" if self.mask() is not None else _("This volume has no label map of SynthCT."))
         setEnabled(ui.exportSegmentationButton, maskless, self._tips["exportSegmentationButton"])
-        setEnabled(ui.exportDicomButton, none or ctExportReason(), self._tips["exportDicomButton"])
-        setEnabled(ui.exportDicomSegButton, maskless or segExportReason(), self._tips["exportDicomSegButton"])
+        busy = _("DICOM files are being written; wait a moment.") if self._export.busy else ""
+        setEnabled(ui.exportDicomButton, busy or none or ctExportReason(), self._tips["exportDicomButton"])
+        setEnabled(ui.exportDicomSegButton, busy or maskless or segExportReason(), self._tips["exportDicomSegButton"])
         ui.useSettingsButton.enabled = report is not None
         ui.organTable.visible = report is not None and not self.node.studentMode
 
@@ -149,17 +158,29 @@ class ResultPanel(Panel):
                 saveMask(self.mask(), path)
 
     def _onExportDicom(self, _checked: bool = False) -> None:
-        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder for the DICOM files"))
-        if folder:
-            with shownErrors(), slicer.util.WaitCursor():
-                exportCt(self.node.resultVolume, Path(folder), storedSeed(self.node.resultVolume))
+        ct = self.node.resultVolume
+        self._inSteps(lambda folder: exportCt(ct, folder, storedSeed(ct)))
 
     def _onExportDicomSeg(self, _checked: bool = False) -> None:
+        ct, mask = self.node.resultVolume, self.mask()
+        self._inSteps(lambda folder: exportSeg(mask, ct, folder, storedSeed(ct)))
+
+    def _inSteps(self, export: Callable[[Path], Generator[None, None, Any]]) -> None:
+        """Ask for a folder, and write into it while the window stays alive."""
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder for the DICOM files"))
         if folder:
-            ct = self.node.resultVolume
-            with shownErrors(), slicer.util.WaitCursor():
-                exportSeg(self.mask(), ct, Path(folder), storedSeed(ct))
+            self._export.start(export(Path(folder)), lambda error: self._exported(folder, error))
+            slicer.util.showStatusMessage(_("Writing DICOM files…"))
+            self.update()
+
+    def _exported(self, folder: str, error: Exception | None) -> None:
+        slicer.util.showStatusMessage(
+            "" if error is not None else _("The DICOM files are in {folder}.").format(folder=folder)
+        )
+        self.update()
+        with shownErrors():
+            if error is not None:
+                raise error
 
 
 def _centers(mask: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ def ct(chest: Any, ui: Any, node: Any, family: FakeFamily) -> Any:
     ui.generateButton.click()
     family.finish()
     return node.resultVolume
+
+
+def until(application: Any, condition: Callable[[], bool]) -> None:
+    """Let timers run until the condition holds."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        application.processEvents()
+        time.sleep(0.01)
 
 
 def test_the_organ_check_has_a_light_for_each_structure_the_worst_first(ct: Any, ui: Any) -> None:
@@ -128,7 +138,7 @@ def test_a_name_without_ending_gets_the_usual_one_and_replaces_nothing_unasked(
 
 def test_dicom_is_disabled_with_a_reason_where_slicer_lacks_it(ct: Any, ui: Any) -> None:
     assert not ui.exportDicomButton.enabled
-    assert "DICOM module" in ui.exportDicomButton.toolTip
+    assert "Create DICOM Series" in ui.exportDicomButton.toolTip
     assert not ui.exportDicomSegButton.enabled
     assert "QuantitativeReporting" in ui.exportDicomSegButton.toolTip
 
@@ -191,16 +201,51 @@ def test_without_a_result_its_buttons_say_why_they_are_disabled(ui: Any) -> None
 
 
 def test_the_dicom_segmentation_is_made_of_the_chosen_ct_and_its_mask(
-    ct: Any, ui: Any, tmp_path: Path, answer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ct: Any, ui: Any, widget: Any, application: Any, tmp_path: Path, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import SynthCTModule.panels.ResultPanel as panel
     from SynthCTModule.ResultNodes import MASK_ROLE
 
     asked: list[Any] = []
     monkeypatch.setattr(panel, "segExportReason", lambda: "")
-    monkeypatch.setattr(panel, "exportSeg", lambda *given: asked.extend(given))
-    ct.Modified()
-    ui.exportDicomSegButton.enabled = True
+
+    def export(*given: Any) -> Generator[None, None, None]:
+        yield
+        asked.extend(given)
+
+    monkeypatch.setattr(panel, "exportSeg", export)
+    widget._update()
     answer(tmp_path)
     ui.exportDicomSegButton.click()
+    assert not ui.exportDicomSegButton.enabled
+    assert "being written" in ui.exportDicomSegButton.toolTip
+    assert asked == []
+    until(application, lambda: ui.exportDicomSegButton.enabled)
     assert asked == [ct.GetNodeReference(MASK_ROLE), ct, tmp_path, 11]
+
+
+def test_a_dicom_export_ends_with_the_scene_and_leaves_no_file(
+    ct: Any, ui: Any, widget: Any, application: Any, tmp_path: Path, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+
+    import SynthCTModule.panels.ResultPanel as panel
+
+    begun, ended = [], []
+
+    def export(*_given: Any) -> Generator[None, None, None]:
+        begun.append("export")
+        try:
+            while True:
+                yield
+        finally:
+            ended.append("tidied up")
+
+    monkeypatch.setattr(panel, "ctExportReason", lambda: "")
+    monkeypatch.setattr(panel, "exportCt", export)
+    widget._update()
+    answer(tmp_path)
+    ui.exportDicomButton.click()
+    until(application, lambda: bool(begun))
+    slicer.mrmlScene.Clear()
+    assert ended == ["tidied up"]

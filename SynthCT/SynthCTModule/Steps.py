@@ -1,0 +1,57 @@
+"""Long work in steps, between which Slicer's window stays alive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import qt
+
+PAUSE = 10
+"""Milliseconds between two steps."""
+
+OnDone = Callable[["Exception | None"], None]
+
+
+class Steps:
+    """Runs one generator at a time, a step for each timeout of a timer; it yields where it may pause."""
+
+    def __init__(self) -> None:
+        self._work: Generator[None, None, Any] | None = None
+        self._onDone: OnDone = print
+        self._timer = qt.QTimer()
+        self._timer.setInterval(PAUSE)
+        self._timer.connect("timeout()", self._step)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work to be done."""
+        return self._work is not None
+
+    def start(self, work: Generator[None, None, Any], onDone: OnDone) -> None:
+        """Begin; onDone gets None in the end, or what the work has raised. Raises RuntimeError while busy."""
+        if self.busy:
+            raise RuntimeError("The work before has not ended.")
+        self._work, self._onDone = work, onDone
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Give up without a word; the generator tidies up."""
+        self._timer.stop()
+        work, self._work = self._work, None
+        if work is not None:
+            work.close()
+
+    def _step(self) -> None:
+        if self._work is None:
+            return
+        try:
+            next(self._work)
+        except StopIteration:
+            self._end(None)
+        except Exception as error:
+            self._end(error)
+
+    def _end(self, error: Exception | None) -> None:
+        self.stop()
+        self._onDone(error)
