@@ -2,9 +2,11 @@
 
 A generator that has learned to reconstruct meets a discriminator that has learned nothing, and later one that sees
 through everything; in both cases its gradient points nowhere useful and, at a fixed weight, can drown all other terms.
-Three things keep the balance:
+Four things keep the balance:
 
 * the discriminator learns alone for ``critic_lead`` steps before the generator feels it;
+* it rests in steps in which its loss is below ``critic_rest`` (one that only guesses has 0.25), so that it does not run
+  away from a generator that is held back;
 * the weight grows from 0 over ``adversarial_ramp`` steps;
 * **a cap**: with g = ∂/∂image, the weight is min(λ, cap · |g_rec| / |g_adv|). The paper's λ holds as long as the
   weighted adversarial gradient stays below that share of the others'; beyond, it is cut. VQGAN's adaptive weight (arXiv
@@ -81,8 +83,6 @@ class Adversary:
 
     def learn(self, batches: list[tuple[torch.Tensor, torch.Tensor]], lr: float) -> Scalars:
         """One update from pairs of a real and a made batch (N, 1, X, Y, Z), made ones without a graph."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for number, (real, made) in enumerate(batches, 1):
@@ -96,6 +96,9 @@ class Adversary:
                 total += loss.item() / len(batches)
         if self.settings["critic_clip"] is not None:
             self.fabric.clip_gradients(self.critic, self.optimizer, max_norm=self.settings["critic_clip"])
+        mean: Any = self.fabric.all_reduce(torch.tensor(total, device=self.fabric.device), reduce_op="mean")
+        for group in self.optimizer.param_groups:  # not skipped: the loss scaler of half precision counts on a step
+            group["lr"] = lr if mean >= self.settings["critic_rest"] else 0.0
         self.optimizer.step()
         return {"critic": total}
 
