@@ -6,10 +6,10 @@ together follows the mask much sooner; ``train_unet: false`` gives the reference
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -28,7 +28,8 @@ from training.progress import RunLog
 from training.region_contrast import region_contrast
 from training.samples import SamplePictures
 from training.schedule import warmup_cosine, warmup_polynomial
-from training.step_draws import micro_draws, torch_draws
+from training.settings import require_keys
+from training.step_draws import noise_draws
 
 DECAYS = {"cosine": warmup_cosine, "polynomial": warmup_polynomial}
 VALIDATION_SEED = 1
@@ -51,14 +52,15 @@ class DenoiserStage:
         conditioning = conditioning_of(config["network"])
         multiple = 2 ** (len(config["network"]["unet"]["num_channels"]) - 1)
         self.batches = BatchSampler(train, settings, conditioning, self.seed, multiple, settings.weights)
-        self.held_out = BatchSampler(held_out, settings, conditioning, VALIDATION_SEED, multiple)
+        told = replace(settings, class_dropout=0.0)
+        self.held_out = BatchSampler(held_out, told, conditioning, VALIDATION_SEED, multiple)
         model = build_denoiser(config, name, settings, self.objective.copy_sign, train.scale_factor)
         # A seventh faster than the default layout.
         self.model: Denoiser = model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.ema = ExponentialMovingAverage(self.model, settings.ema)
         trainable = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trainable, lr=settings.lr, betas=(0.9, 0.99), weight_decay=settings.weight_decay)
         self.wrapped, self.optimizer = fabric.setup(self.model, optimizer)
+        self.ema = ExponentialMovingAverage(self.model, settings.ema)  # now that the weights are on their device
         self.pictures = _pictures(config, self.held_out, self.objective) if fabric.is_global_zero else None
 
     def step(self, step: int) -> dict[str, float]:
@@ -73,9 +75,8 @@ class DenoiserStage:
             batch = self.batches.draw(step, micro)
             last = part == settings.accumulate - 1
             with self.fabric.no_backward_sync(self.wrapped, enabled=not last):
-                # Other draws than those of the batch: the seed is another.
-                draws = torch_draws(micro_draws(self.seed + 1, step, micro))
-                loss = self._loss(self.wrapped, batch, settings.draws, draws, settings.contrast.weight_at(step))
+                noise = noise_draws(self.seed, step, micro)
+                loss = self._loss(self.wrapped, batch, settings.draws, noise, settings.contrast.weight_at(step))
                 self.fabric.backward(loss / settings.accumulate)
             losses += loss.detach()
         self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False)
@@ -91,9 +92,9 @@ class DenoiserStage:
         with self.ema.applied_to(self.model), self.fabric.autocast():
             losses = []
             for number in range(self.settings.val_crops):
-                draws = torch_draws(np.random.default_rng([VALIDATION_SEED, number]))
+                noise = noise_draws(VALIDATION_SEED, number, 0)
                 batch = self.held_out.draw(number)
-                losses.append(self._loss(self.model, batch, VALIDATION_DRAWS, draws, 0.0).item())
+                losses.append(self._loss(self.model, batch, VALIDATION_DRAWS, noise, 0.0).item())
             log.scalars(step, force=True, val_loss=sum(losses) / len(losses))
             if self.pictures is not None:
                 log.images(step, "real-and-sampled", self.pictures(self.model, self.fabric.device))
@@ -149,6 +150,8 @@ def _pictures(config: Config, held_out: BatchSampler, objective: Any) -> SampleP
 
 
 def _train(config: Config, name: str) -> None:
+    require_keys(config, "run", "prepared", "seed", "accelerator", "devices", "precision", "diffusion")
+    require_keys(config, "network.unet", "network.controlnet", "export.card")
     settings = denoiser_settings(config, name)
     fabric = start_fabric(config)
     stage = DenoiserStage(config, name, settings, fabric)

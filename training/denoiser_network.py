@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from monai.apps.generation.maisi.networks.controlnet_maisi import ControlNetMaisi
@@ -20,6 +21,8 @@ from training.copy_start import copy_start
 from training.denoiser_settings import DenoiserSettings
 from training.files import load_checkpoint
 from training.model_conditions import conditioning_of
+
+Network = TypeVar("Network", DiffusionModelUNetMaisi, ControlNetMaisi)
 
 SCALE_TOLERANCE = 1e-3
 """Released scale factors are stored in half precision at times."""
@@ -72,7 +75,7 @@ def build_denoiser(
     Raises InputError if ControlNet has no U-Net to start from; ModelError for a checkpoint of other networks.
     """
     prior = conditioning_of(config["network"])["hu_prior"]
-    unet = build_unet(config["network"]["unet"])
+    unet = _build(build_unet, config, "unet")
     if stage == "diffusion":
         if settings.start_from:
             _load_released(unet, "unet", settings.start_from, config, scale_factor)
@@ -80,13 +83,20 @@ def build_denoiser(
             copy_start(unet, copy_sign)
         return Denoiser(unet, None, prior)
     _load_trained_unet(unet, config, scale_factor)
-    controlnet = build_controlnet(config["network"]["controlnet"])
+    controlnet = _build(build_controlnet, config, "controlnet")
     if settings.start_from:
         _load_released(controlnet, "controlnet", settings.start_from, config, scale_factor)
     elif settings.start == "copy":
         copy_trunk(controlnet, unet)
     unet.requires_grad_(settings.train_unet)
     return Denoiser(unet, controlnet, prior)
+
+
+def _build(build: Callable[[dict[str, Any]], Network], config: Config, part: str) -> Network:
+    try:
+        return build(config["network"][part])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"'network.{part}' of the config does not work: {error}") from error
 
 
 def _load_trained_unet(unet: nn.Module, config: Config, scale_factor: float) -> None:

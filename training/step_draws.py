@@ -21,6 +21,11 @@ def micro_draws(seed: int, step: int, micro: int) -> np.random.Generator:
     return np.random.default_rng([seed, step, micro + 1])
 
 
+def noise_draws(seed: int, step: int, micro: int) -> torch.Generator:
+    """For noise and times of a micro-batch: other numbers than those that its data are drawn with."""
+    return torch_draws(np.random.default_rng([seed, step, micro + 1, 1]))
+
+
 def torch_draws(rng: np.random.Generator) -> torch.Generator:
     """A PyTorch generator on the CPU, seeded by the next number of ``rng``."""
     return torch.Generator().manual_seed(int(rng.integers(2**63)))

@@ -143,6 +143,16 @@ def test_a_checkpoint_of_other_networks_is_refused_in_one_sentence(tmp_path: Pat
         train_diffusion(config)
 
 
+def test_networks_and_keys_that_do_not_work_are_named(tmp_path: Path) -> None:
+    config = run_folder(tmp_path)
+    config["network"]["unet"] |= {"num_head_channels": [0, 8, 8]}
+    with pytest.raises(InputError, match=r"'network\.unet' of the config does not work"):
+        train_diffusion(config)
+    del config["network"]["controlnet"]
+    with pytest.raises(InputError, match=r"network\.controlnet"):
+        train_diffusion(config)
+
+
 def test_the_command_says_in_one_line_that_there_are_no_latents_yet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

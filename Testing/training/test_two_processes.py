@@ -51,6 +51,8 @@ def test_two_processes_have_the_losses_and_weights_of_one(tmp_path: Path, stage:
         write_latents(config, SHAPES)
         if stage == "controlnet":
             train_diffusion(config)
+            contrast = {"weights": [[0, 0.01]], "labels": ["hepatic tumor"]}
+            config[stage] |= {"train_unet": False, "contrast": contrast}
         config[stage] |= TWO_SIZES
     one[stage]["accumulate"] = 2
     (train_controlnet if stage == "controlnet" else train_diffusion)(one)
