@@ -74,6 +74,10 @@ def denoiser_settings(config: Config, stage: str) -> DenoiserSettings:
     values = _tuples(read_settings(config, stage, "denoiser"))
     parts = {name: part(**values[name]) for name, part in PARTS.items() if name in values}
     settings = DenoiserSettings(**{**values, **parts})
+    if stage == "diffusion" and settings.contrast.weights:
+        raise InputError(
+            "diffusion.contrast compares two masks, which the U-Net alone does not see; set it in controlnet."
+        )
     settings.weighted_ids(), settings.contrasted_ids()  # raise now and not in the first step
     kinds = config.get("encode", {}).get("versions", {})
     unknown = sorted(set(settings.weights or {}) - set(kinds)) if kinds else []

@@ -51,5 +51,6 @@ class SamplePictures:
 
     def _slice(self, latent: torch.Tensor) -> torch.Tensor:
         """The middle axial slice of a latent's image."""
-        image = self.decoder.decode(latent / self.scale_factor)[0, 0].float().cpu()
+        with torch.autocast(latent.device.type, enabled=False):  # bfloat16 rounds HU too coarsely
+            image = self.decoder.decode(latent.float() / self.scale_factor)[0, 0].cpu()
         return image[:, :, image.shape[2] // 2]
