@@ -95,7 +95,8 @@ class Adversary:
                 self.fabric.backward(loss / len(batches))
                 total += loss.item() / len(batches)
         if self.settings["critic_clip"] is not None:
-            self.fabric.clip_gradients(self.critic, self.optimizer, max_norm=self.settings["critic_clip"])
+            limit = self.settings["critic_clip"]
+            self.fabric.clip_gradients(self.critic, self.optimizer, max_norm=limit, error_if_nonfinite=False)
         mean: Any = self.fabric.all_reduce(torch.tensor(total, device=self.fabric.device), reduce_op="mean")
         for group in self.optimizer.param_groups:  # not skipped: the loss scaler of half precision counts on a step
             group["lr"] = lr if mean >= self.settings["critic_rest"] else 0.0

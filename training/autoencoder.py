@@ -114,7 +114,10 @@ class AutoencoderStage:
         if self.adversary.is_learning(step):
             critic_lr = s["critic_lr"] * (float(staged(step, s["lr_stages"])) if s["lr_stages"] else 1.0)
             logged |= self.adversary.learn(pairs, critic_lr)
-        return {**logged, "gradient_norm": float(norm) if norm is not None else 0.0, "lr": lr}
+        # Where losses are scaled (16-mixed), a norm that is not finite is how the scale is found, and skips the step.
+        if norm is not None and (norm.isfinite() or not self.fabric.strategy.precision.state_dict()):
+            logged["gradient_norm"] = float(norm)
+        return {**logged, "lr": lr}
 
     def _backward(self, step: int, number: int) -> tuple[torch.Tensor, torch.Tensor, Scalars]:
         """Add the gradient of one batch of patches; returns the batch, its reconstruction and what is logged."""
