@@ -16,13 +16,16 @@ from training.config import Config
 from training.files import write_json
 from training.provenance import command, commit, data_hash, environment
 
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+"""Where launchers (Fabric, torchrun, SLURM) say which process this is."""
+
 
 def record_start(config: Config, stage: str) -> None:
     """Add this start to the run folder, if the config has one; only the first of several processes writes.
 
     Raises InputError if the run folder cannot be written.
     """
-    if "run" not in config or any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK")):
+    if "run" not in config or any(os.environ.get(name, "0") != "0" for name in RANKS):
         return
     path = Path(config["run"]) / "stages" / f"{stage}.json"
     prepared = Path(config.get("prepared", ""))
