@@ -14,6 +14,7 @@ from training.run_folder import record_start
 STAGES = {
     "prepare": ("training.prepare", "prepare"),
     "label": ("training.pseudo_labels", "label"),
+    "warm-start": ("training.warm_start", "warm_start"),
     "autoencoder": ("training.autoencoder", "train_autoencoder"),
     "encode": ("training.encode", "encode"),
     "diffusion": ("training.denoiser", "train_diffusion"),

@@ -33,18 +33,24 @@ def copy_start(unet: DiffusionModelUNetMaisi, sign: float) -> None:
             "'start' is 'copy', which needs network.unet.num_channels[0] ≥ 2 × latent channels and norm groups of even "
             "size; use 'random'."
         )
+    for channel in range(latent):
+        carry_latent(unet, channel, 2 * channel, sign)
+
+
+@torch.no_grad()
+def carry_latent(unet: DiffusionModelUNetMaisi, channel: int, row: int, sign: float) -> None:
+    """Let the features ``row`` and ``row`` + 1 carry a latent channel to the output, as ``sign`` · x_t."""
     first, last = plain_convolution(unet.conv_in), plain_convolution(unet.out[2])
     block = [m for m in unet.up_blocks[-1].modules() if isinstance(m, DiffusionUNetResnetBlock)][-1]
     shortcut = plain_convolution(block.skip_connection)
-    before = shortcut.weight.shape[1] - width  # the skip follows the upsampled features
-    for channel in range(latent):
-        for row, branch in ((2 * channel, 1.0), (2 * channel + 1, -1.0)):
-            for conv, source, center, value in (
-                (first, channel, (1, 1, 1), branch),
-                (shortcut, before + row, (0, 0, 0), 1.0),
-            ):
-                conv.weight[row] = 0
-                conv.weight[(row, source, *center)] = value
-                if conv.bias is not None:
-                    conv.bias[row] = 0
-            last.weight[channel, row, 1, 1, 1] = sign * branch
+    before = shortcut.weight.shape[1] - unet.block_out_channels[0]  # the skip follows the upsampled features
+    for feature, branch in ((row, 1.0), (row + 1, -1.0)):
+        for conv, source, center, value in (
+            (first, channel, (1, 1, 1), branch),
+            (shortcut, before + feature, (0, 0, 0), 1.0),
+        ):
+            conv.weight[feature] = 0
+            conv.weight[(feature, source, *center)] = value
+            if conv.bias is not None:
+                conv.bias[feature] = 0
+        last.weight[channel, feature, 1, 1, 1] = sign * branch

@@ -30,21 +30,29 @@ ANCHOR = 4.0
 BLOCK = 4
 
 
-def block_components(patches: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+Components = tuple[torch.Tensor, torch.Tensor]
+"""(count, 4, 4, 4) orthogonal weights and (count,) offsets: component = ⟨weights, block⟩ + offset."""
+
+
+def block_components(
+    patches: torch.Tensor, count: int, known: torch.Tensor | None = None, first_deviation: torch.Tensor | None = None
+) -> Components:
     """Leading principal components of 4³ blocks; the first has unit variance, finer ones less (see above).
 
     Args:
         patches: (N, 1, P, P, P) in [0, 1], P a multiple of 4.
+        known: (64, k) orthonormal directions that are taken already; then ``first_deviation`` is that of the first.
 
-    Returns:
-        (count, 4, 4, 4) weights and (count,) offsets: component = ⟨weights, block⟩ + offset.
     """
     blocks = patches[:, 0].unfold(1, BLOCK, BLOCK).unfold(2, BLOCK, BLOCK).unfold(3, BLOCK, BLOCK)
     flat = blocks.reshape(-1, BLOCK**3)
     mean = flat.mean(0)
-    _, values, vectors = torch.linalg.svd(flat - mean, full_matrices=False)
+    centered = flat - mean
+    if known is not None:
+        centered = centered - centered @ known @ known.T
+    _, values, vectors = torch.linalg.svd(centered, full_matrices=False)
     deviation = values[:count, None] / len(flat) ** 0.5
-    weights = vectors[:count] / (deviation * deviation[0]).sqrt()
+    weights = vectors[:count] / (deviation * (deviation[0] if first_deviation is None else first_deviation)).sqrt()
     return weights.reshape(count, BLOCK, BLOCK, BLOCK), -(weights @ mean)
 
 
@@ -92,10 +100,10 @@ def anchor_norm(blocks: list[nn.Module]) -> None:
 
 
 @torch.no_grad()
-def start_encoder(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
+def start_encoder(model: AutoencoderKlMaisi, components: Components) -> None:
     """Voxel → 8 corners of a 2³ block → components of a 4³ block → norm → latent."""
     latent = model.latent_channels
-    weights, offsets = block_components(patches, latent)
+    weights, offsets = components
     blocks = blocks_of(model.encoder)
     anchor(blocks[0], 1)
     for block in blocks:
@@ -131,16 +139,17 @@ def start_encoder(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
 
 
 @torch.no_grad()
-def start_decoder(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
+def start_decoder(model: AutoencoderKlMaisi, components: Components, mean: float) -> None:
     """Latent → 8 corners of each 2³ block → voxel: the inverse of the encoder's start.
 
     A transposed convolution (kernel 3, stride 2, padding 1) writes tap 1 to even and tap 2 to odd positions, so that
-    these taps can hold any map from a voxel to a 2³ block. Raises ValueError for a decoder that interpolates instead.
+    these taps can hold any map from a voxel to a 2³ block. ``mean``: of all voxels.
+
+    Raises ValueError for a decoder that interpolates instead.
     """
-    weights, _ = block_components(patches, model.latent_channels)
+    weights, _ = components
     flat = weights.flatten(1)
     inverse = (flat / flat.square().sum(1, keepdim=True)).reshape(weights.shape)  # rows of ``weights`` are orthogonal
-    mean = float(patches.mean())
     blocks = blocks_of(model.decoder)
     anchor(blocks[0], model.latent_channels)
     for block in blocks:
@@ -168,11 +177,12 @@ def start_decoder(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
     weight[0, half : half + 2, 1, 1, 1] = -0.5  # a pair of anchors: what the norm subtracted from all channels
 
 
-def linear_start(model: AutoencoderKlMaisi, patches: torch.Tensor) -> None:
-    """Initialize both halves from real patches (N, 1, P, P, P) in [0, 1]."""
+def linear_start(model: AutoencoderKlMaisi, patches: torch.Tensor, components: Components | None = None) -> None:
+    """Initialize both halves from real patches (N, 1, P, P, P) in [0, 1] and their components, or the given ones."""
+    components = components or block_components(patches, model.latent_channels)
     silence_residuals(model)
-    start_encoder(model, patches)
-    start_decoder(model, patches)
+    start_encoder(model, components)
+    start_decoder(model, components, float(patches.mean()))
     calibrate(model, patches[:8])
 
 
