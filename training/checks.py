@@ -38,15 +38,24 @@ def limits(changes: dict[str, float]) -> dict[str, float]:
 
 def check_values(hu: np.ndarray) -> list[Finding]:
     """Whether the values of an image (X, Y, Z) can be Hounsfield units of a patient."""
+    constant = check_spread(hu)
+    if constant:
+        return constant
     low, high = float(hu.min()), float(hu.max())
-    if low == high:
-        return [_error("constant", f"Every voxel is {low:g}.", "Export the image again.")]
     step = max(1, round((hu.size / _SAMPLES) ** (1 / 3)))
     sample = hu[::step, ::step, ::step].ravel()
     foreign = _foreign_scale(sample, low, high)
     if foreign is not None:
         return [foreign]
     return [*_padding(hu, low), *_tissue(sample)]
+
+
+def check_spread(array: np.ndarray) -> list[Finding]:
+    """An error for an image (X, Y, Z) of one value: all that can be said of MR, which has no unit."""
+    low, high = float(array.min()), float(array.max())
+    if low < high:
+        return []
+    return [_error("constant", f"Every voxel is {low:g}.", "Export the image again.")]
 
 
 def check_grid(image: Volume, limit: dict[str, float]) -> list[Finding]:

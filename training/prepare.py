@@ -20,11 +20,11 @@ from SynthCTLib.findings import Finding
 from SynthCTLib.geometry import resample_labels, same_grid, to_ras
 from SynthCTLib.regions import REGIONS, region_from_labels
 from SynthCTLib.volume import Volume
-from training.checks import check_grid, check_labels, check_values, limits
+from training.checks import check_grid, check_labels, check_spread, check_values, limits
 from training.config import Config
 from training.files import write_json
 from training.recipes import with_recipe
-from training.regrid import regrid, straighten
+from training.regrid import AIR, regrid, straighten
 from training.sources import find_cases
 from training.sources.case import Case, LeftOut
 from training.split import split_patients
@@ -127,7 +127,7 @@ def _prepare_case(case: Case, settings: Config, limit: dict[str, float], out: Pa
     entry = _finished(folder, state)
     if entry is None:
         image, labels, extra, notes = _convert(case, settings, limit)
-        files = _write(folder, {"ct": image.array, "labels": labels, "labels_extra": extra})
+        files = _write(folder, {_modality(settings): image.array, "labels": labels, "labels_extra": extra})
         entry = _entry(case, image, labels, notes, files)
         write_json(folder / "case.json", {"state": state, "entry": entry})
     return entry
@@ -136,14 +136,18 @@ def _prepare_case(case: Case, settings: Config, limit: dict[str, float], out: Pa
 def _convert(
     case: Case, settings: Config, limit: dict[str, float]
 ) -> tuple[Volume, np.ndarray | None, np.ndarray | None, list[Finding]]:
-    """(int16 HU on the final grid, labels, extra labels, findings). Raises InputError and Unusable."""
+    """(int16 HU, or float32 of MR, on the final grid, labels, extra labels, findings). Raises InputError, Unusable."""
     reading = case.read()
     notes = list(reading.notes)
     image = to_ras(reading.image)
-    notes += [*check_values(image.array), *check_grid(image, limit)]
+    is_ct = _modality(settings) == "ct"
+    notes += [*(check_values if is_ct else check_spread)(image.array), *check_grid(image, limit)]
     if not case.trusted:
         _refuse(notes)
-    image = image.with_array(np.clip(image.array, -1024, 3071))
+    if is_ct:
+        image = image.with_array(np.clip(image.array, -1024, 3071))
+    else:
+        image = image.with_array(image.array.astype(np.float32))
     upright = straighten(image)
     if upright is not image:
         notes.append(Finding("warning", "gantry-tilt", "Its slices are tilted; it was resampled to upright axes."))
@@ -151,10 +155,18 @@ def _convert(
     if maps[0] is not None:
         notes += check_labels(maps[0])
     if settings.get("transform"):
-        upright, maps = regrid(upright, maps, settings["transform"])
-    hu = np.rint(upright.array).astype(np.int16)
+        upright, maps = regrid(upright, maps, settings["transform"], AIR if is_ct else float(image.array.min()))
+    values = np.rint(upright.array).astype(np.int16) if is_ct else upright.array
     labels, extra = (None if volume is None else volume.array.astype(np.uint8) for volume in maps)
-    return upright.with_array(hu), labels, extra, notes
+    return upright.with_array(values), labels, extra, notes
+
+
+def _modality(settings: Config) -> str:
+    """``ct`` or ``mr``. Raises InputError for anything else."""
+    stated = str(settings.get("modality", "ct")).lower()
+    if stated not in ("ct", "mr"):
+        raise InputError(f"There is no modality '{stated}' here; use ct or mr.")
+    return stated
 
 
 def _refuse(notes: list[Finding]) -> None:

@@ -70,14 +70,34 @@ def regrid(
 ) -> tuple[Volume, list[Volume | None]]:
     """Image (smoothed against aliasing, then linear) and label maps (nearest) on the grid of ``transform``.
 
-    ``fill`` is the value outside of the image.
+    ``fill`` is the value outside of the image. With ``"foreground": "cube"`` the cube around all voxels above the
+    image's minimum comes first.
     """
+    if "foreground" in transform:
+        image = foreground_cube(image, transform["foreground"], fill)
+        transform = {name: value for name, value in transform.items() if name != "foreground"}
     shape, affine = target_grid(image, transform)
     factor = np.linalg.norm(affine[:3, :3], axis=0) / image.spacing
     sigma = 0.4 * np.sqrt(np.maximum(factor**2 - 1, 0))  # the rule of the stage 'encode'
     smooth = image.with_array(ndimage.gaussian_filter(image.array, sigma)) if sigma.any() else image
     moved = [None if volume is None else resample_labels(volume, shape, affine) for volume in labels]
     return resample_image(smooth, shape, affine, fill), moved
+
+
+def foreground_cube(image: Volume, shape: str, fill: float) -> Volume:
+    """The cube, in voxels of the largest side, around all voxels above the image's minimum.
+
+    Raises InputError for another ``shape`` than ``cube`` and for an image without foreground.
+    """
+    if shape != "cube":
+        raise InputError(f"There is no foreground '{shape}'; use cube.")
+    inside = np.argwhere(image.array > image.array.min())
+    if not len(inside):
+        raise InputError("The image has no foreground: every voxel is the same.")
+    low, high = inside.min(0), inside.max(0)
+    side = int((high - low).max()) + 1
+    affine = _placed(image.affine, (low + high) / 2, np.ones(3), np.full(3, (side - 1) / 2))
+    return resample_image(image, [side] * 3, affine, fill)
 
 
 def _placed(affine: np.ndarray, center: np.ndarray, factor: np.ndarray, new_center: np.ndarray) -> np.ndarray:

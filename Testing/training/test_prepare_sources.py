@@ -251,7 +251,7 @@ def test_the_covid_and_autopet_recipes_take_the_ct_files_and_group_them_by_patie
 def test_every_recipe_names_licence_citation_and_labels_that_exist() -> None:
     from SynthCTLib.labels import load_vocabulary
 
-    assert len(recipe_names()) == 9
+    assert len(recipe_names()) == 12
     for name in recipe_names():
         recipe = load_recipe(name)
         assert all(recipe[key] for key in ("title", "url", "layout", "kind", "collection", "licence", "citation"))
@@ -261,5 +261,5 @@ def test_every_recipe_names_licence_citation_and_labels_that_exist() -> None:
     own = load_config(Path(recipes.__file__).parents[1] / "configs" / "own_folder.json", ["data.recipe=openkbp"])
     settings = with_recipe(own["data"])
     assert settings["kind"] == "openkbp" and settings["licence"].startswith("MIT")
-    with pytest.raises(InputError, match="There is no recipe 'msd'; use one of autopet-2023"):
+    with pytest.raises(InputError, match="There is no recipe 'msd'; use one of adni, autopet-2023"):
         with_recipe({"recipe": "msd"})

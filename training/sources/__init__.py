@@ -2,7 +2,7 @@
 
 Settings are those of the config's ``data``, over those of a recipe (:mod:`training.recipes`): ``kind``, ``image``,
 ``patient`` (pattern), ``labels`` (name or number → label), ``extra_labels``, ``scheme``, ``region``, ``collection``,
-``licence``, ``citation``.
+``licence``, ``citation``; ``modality``: ``ct``, or ``mr`` for images without a unit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from SynthCTLib.errors import InputError
 from training.config import Config
-from training.sources import dicom, images, manifest, msd, openkbp, totalsegmentator
+from training.sources import dicom, duke, images, manifest, mrnet, msd, openkbp, totalsegmentator
 from training.sources.case import Case, Found, LeftOut
 
 KINDS = {
@@ -22,6 +22,8 @@ KINDS = {
     "msd": msd.find,
     "totalsegmentator": totalsegmentator.find,
     "openkbp": openkbp.find,
+    "mrnet": mrnet.find,
+    "duke": duke.find,
 }
 
 UNSAID = {"collection": "own images", "licence": "not stated", "citation": ""}
@@ -67,6 +69,8 @@ def _with_settings(item: Case | LeftOut, settings: Config) -> Case | LeftOut:
     group = settings.get("group", "own")
     prefix = f"{group}_" if "group" in settings else ""
     facts = {key: settings.get(key, unsaid) for key, unsaid in UNSAID.items()}
+    if "modality" in settings:
+        facts["modality"] = settings["modality"]
     return dataclasses.replace(
         item,
         case_id=item.case_id if item.trusted else prefix + item.case_id,

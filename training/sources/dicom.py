@@ -1,10 +1,12 @@
 """A folder of DICOM files in any order: each CT series is a case; RTSTRUCT and SEG files give its labels.
 
-Other series (MR, PET, localizers, radiographs) and files that cannot be read are listed with the reason.
+With ``modality`` ``mr`` the MR series are the cases; ``series`` is a pattern for the series description. Other series
+(PET, localizers, radiographs) and files that cannot be read are listed with the reason.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
@@ -90,8 +92,11 @@ def _series_case(root: Path, members: list[Header], label_files: list[Header], s
     folder = first.path.parent.relative_to(root)
     where = f"{folder.as_posix()} (series {first.series[-12:]})"
     slices = [header for header in members if not header.localizer]
-    if first.modality != "CT":
-        return LeftOut(where, f"modality {first.modality or 'not stated'}, not CT")
+    wanted = settings.get("modality", "ct").upper()
+    if first.modality != wanted:
+        return LeftOut(where, f"modality {first.modality or 'not stated'}, not {wanted}")
+    if settings.get("series") and not re.search(settings["series"], first.description, re.IGNORECASE):
+        return LeftOut(where, f"its series description '{first.description}' does not fit the pattern 'series'")
     if not slices:
         return LeftOut(where, "a localizer, not a volume")
     try:

@@ -18,6 +18,7 @@ _TAGS = [
     "Modality",
     "ImageType",
     "BodyPartExamined",
+    "SeriesDescription",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
@@ -42,6 +43,7 @@ class Header:
     patient: str
     modality: str
     body_part: str
+    description: str
     localizer: bool
     frames: int
     size: tuple[int, int]
@@ -75,6 +77,7 @@ def header_of(path: Path) -> Header:
             patient=str(data.get("PatientID", "") or "").strip(),
             modality=str(data.get("Modality", "") or ""),
             body_part=str(data.get("BodyPartExamined", "") or ""),
+            description=str(data.get("SeriesDescription", "") or ""),
             localizer="LOCALIZER" in [str(part).upper() for part in data.get("ImageType", None) or []],
             frames=int(data.get("NumberOfFrames", 1) or 1),
             size=(int(data.get("Rows", 0) or 0), int(data.get("Columns", 0) or 0)),

@@ -88,7 +88,7 @@ def _step(along: np.ndarray) -> float:
 
 
 def _notes(first: Header) -> list[Finding]:
-    if first.rescaled:
+    if first.rescaled or first.modality != "CT":
         return []
     text = "Its headers have no rescale intercept, so that stored values were taken as HU."
     return [Finding("warning", "no-rescale-tags", text)]
