@@ -14,6 +14,7 @@ from training.run_folder import record_start
 STAGES = {
     "prepare": ("training.prepare", "prepare"),
     "label": ("training.pseudo_labels", "label"),
+    "lesions": ("training.lesion_cases", "lesion_cases"),
     "warm-start": ("training.warm_start", "warm_start"),
     "autoencoder": ("training.autoencoder", "train_autoencoder"),
     "encode": ("training.encode", "encode"),
@@ -29,6 +30,7 @@ STAGES = {
     "md-encode": ("training.medical_diffusion.latents", "encode_volumes"),
     "md-diffusion": ("training.medical_diffusion.diffusion_stage", "train_diffusion"),
     "md-export": ("training.medical_diffusion.export", "export"),
+    "ms-ssim": ("training.medical_diffusion.ms_ssim", "compare"),
 }
 
 
