@@ -30,8 +30,12 @@ class Composer:
         for part in slabs(self.array.shape):
             counts += np.bincount(layer(part).ravel(order="K"), minlength=256)
         counts[0] = 0
+        is_first = not self._voxels.any()
         self._voxels += counts
-        if counts.any():
+        if is_first:  # there is nothing yet that it could clash with
+            for part in slabs(self.array.shape):
+                self.array[:, :, part] = layer(part)
+        elif counts.any():
             rank = self._ranks()
             for part in slabs(self.array.shape):
                 self._paint(self.array[:, :, part], layer(part), rank)

@@ -135,7 +135,7 @@ def _box(array: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 def _lookup(layer: Layer, segments: Sequence[ResolvedSegment]) -> np.ndarray:
     """Label value → MAISI id (uint8); 0 for values of no segment and of segments without label."""
     labels = {segment.segmentId: segment.labelId or 0 for segment in segments}
-    lookup = np.zeros(max(layer.segments, default=0) + 2, np.uint8)
+    lookup = np.zeros(_indices(layer), np.uint8)
     for value, segmentId in layer.segments.items():
         lookup[value] = labels[segmentId]
     return lookup
@@ -148,9 +148,14 @@ def _translated(array: np.ndarray, lookup: np.ndarray) -> np.ndarray:
     return ids
 
 
+def _indices(layer: Layer) -> int:
+    """So many entries has a table that is indexed by the values of a layer: those of bytes need no look then."""
+    return max(256, max(layer.segments, default=0) + 2)
+
+
 def _clipped(values: np.ndarray, count: int) -> np.ndarray:
     """Label values as indices below ``count``; what is above becomes the last one, which no segment has."""
-    return np.clip(values, 0, count - 1).astype(np.intp)
+    return values if values.dtype == np.uint8 else np.clip(values, 0, count - 1).astype(np.intp)
 
 
 def _parts(shape: tuple[int, ...]) -> Iterator[slice]:
@@ -162,7 +167,7 @@ def _parts(shape: tuple[int, ...]) -> Iterator[slice]:
 def _filled(layers: Sequence[Layer]) -> dict[str, int]:
     filled: dict[str, int] = {}
     for layer in layers:
-        counts = np.zeros(max(layer.segments, default=0) + 2, np.int64)
+        counts = np.zeros(_indices(layer), np.int64)
         for part in _parts(layer.array.shape):
             counts += np.bincount(
                 _clipped(layer.array[:, :, part], len(counts)).ravel(order="K"), minlength=len(counts)

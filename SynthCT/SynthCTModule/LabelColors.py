@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from SynthCTModule.EnginePath import ensureEngineOnPath
@@ -10,6 +11,7 @@ TABLE_NAME = "SynthCT labels"
 _REGIONS = "Anatomic codes - DICOM master list"
 
 
+@cache
 def vocabulary() -> Any:
     """The engine's table of labels (SynthCTLib.labels.Vocabulary)."""
     ensureEngineOnPath()
