@@ -20,6 +20,7 @@ import slicer
 
 from SynthCTModule.ResultNodes import hierarchyItem
 from SynthCTModule.Translation import _
+from SynthCTModule.WriteNode import writeNode
 
 MARK = "SYNTHETIC"
 COMMENT = "SYNTHETIC image made by SynthCT from a segmentation. Not a patient, not for clinical use."
@@ -140,15 +141,7 @@ def saveMask(segmentationNode: Any, path: Path) -> None:
     """
     if not path.name.lower().endswith(".seg.nrrd"):
         raise ValueError(_("A mask is saved as .seg.nrrd, not as '{name}'.").format(name=path.name))
-    part = path.with_name(f".part-{path.name}")
-    storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(part))
-    try:
-        if not storage.WriteData(segmentationNode):
-            raise RuntimeError(_("{path} cannot be written; check the folder and the free space.").format(path=path))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    writeNode(segmentationNode, slicer.vtkMRMLSegmentationStorageNode(), path)
 
 
 def markSynthetic(path: Path, description: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import slicer
 
 from SynthCTModule.Translation import _
+from SynthCTModule.WriteNode import writeNode
 
 NOTICE = "Synthetic, not a patient, not for clinical use"
 NOTICE_ATTRIBUTE = "SynthCT.Notice"
@@ -27,16 +28,7 @@ def saveCt(volumeNode: Any, path: Path) -> None:
         raise ValueError(_("A CT is saved as .nii.gz or .nrrd, not as '{name}'.").format(name=path.name))
     volumeNode.SetAttribute(NOTICE_ATTRIBUTE, NOTICE)
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode() if isNifti else slicer.vtkMRMLNRRDStorageNode()
-    part = path.with_name(f".part-{path.name}")
-    storage.SetFileName(str(part))
-    try:
-        if not storage.WriteData(volumeNode):
-            raise RuntimeError(_("{path} cannot be written; check the folder and the free space.").format(path=path))
-        if isNifti:
-            _describe(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    writeNode(volumeNode, storage, path, _describe if isNifti else None)
 
 
 def _describe(path: Path) -> None:

@@ -6,7 +6,6 @@ here, with an id for each segment that is known for certain.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from SynthCTModule.SegmentationLayers import referenceGrid, segmentationLayers
 from SynthCTModule.SegmentLabels import ResolvedSegment, UnknownSegments, resolveSegments, setSegmentLabel
 from SynthCTModule.Translation import _
 from SynthCTModule.VoxelGrid import Grid, arrayFromImage, fillImage, matrixFromArray, volumeGrid
+from SynthCTModule.WriteNode import writeNode
 
 
 @dataclass(frozen=True)
@@ -154,15 +154,7 @@ def writeLabelmap(array: np.ndarray, affine: np.ndarray, path: Path) -> None:
     fillImage(image, array)
     slicer.vtkSlicerSegmentationsModuleLogic.CopyOrientedImageDataToVolumeNode(image, node)
     node.SetIJKToRASMatrix(matrixFromArray(affine))
-    part = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    storage = slicer.vtkMRMLNRRDStorageNode()  # it keeps sheared axes, which NIfTI cannot
-    storage.SetFileName(str(part))
-    try:
-        if not storage.WriteData(node):
-            raise RuntimeError(_("{path} cannot be written; check the folder and the free space.").format(path=path))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    writeNode(node, slicer.vtkMRMLNRRDStorageNode(), path)  # NRRD keeps sheared axes, which NIfTI cannot
 
 
 def _namesSegments(path: Path) -> bool:

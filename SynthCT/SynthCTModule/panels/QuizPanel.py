@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import qt
@@ -13,6 +12,7 @@ from SynthCTModule.Cases import caseOf
 from SynthCTModule.LabelArray import labelArray
 from SynthCTModule.LabelNames import labelName
 from SynthCTModule.panels.Panel import Panel, setEnabled, shownErrors
+from SynthCTModule.panels.SavePath import savePath
 from SynthCTModule.QuizMarks import PointPicker, Ruler, StructureMark
 from SynthCTModule.QuizTexts import questionText, verdictText
 from SynthCTModule.ResultNodes import MASK_ROLE, jumpTo
@@ -190,12 +190,12 @@ class QuizPanel(Panel):
         self.ui.saveScoreButton.enabled = asked > 0
 
     def _onSave(self, _checked: bool = False) -> None:
-        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save the score"), "quiz.csv", "*.csv")
+        path = savePath(_("Save the score"), "quiz", (".csv",))
         if path:
             from SynthCTLib.quiz_export import write_quiz_csv
 
             with shownErrors():
-                write_quiz_csv(Path(path), self._quiz, self._mask.GetName())
+                write_quiz_csv(path, self._quiz, self._mask.GetName())
 
     def _clearMarks(self) -> None:
         self._picker.stop()
