@@ -53,18 +53,18 @@ cases name their sources and licences.
 class SynthCTParameterNode:
     """Everything that the panel remembers in the scene; sizes in voxels, spacings in mm.
 
-    No steps, and a guidance or temperature below 0, mean: as the model says.
+    No steps, sizes or spacings, and a guidance or temperature below 0, mean: as the model says.
     """
 
     inputNode: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
     labelScheme: LabelScheme = LabelScheme.DETECT
     region: RegionChoice = RegionChoice.AUTOMATIC
     customGrid: bool = False
-    sizeX: int = 128
-    sizeY: int = 128
-    sizeZ: int = 96
-    spacingInPlane: Annotated[float, WithinRange(0.3, 10)] = 3.2
-    spacingSlice: Annotated[float, WithinRange(0.3, 10)] = 3.5
+    sizeX: int = 0
+    sizeY: int = 0
+    sizeZ: int = 0
+    spacingInPlane: Annotated[float, WithinRange(0, 10)] = 0.0
+    spacingSlice: Annotated[float, WithinRange(0, 10)] = 0.0
     showGridBox: bool = False
     modelId: str = "synthct-embedded-v1"
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 1

@@ -18,6 +18,8 @@ from SynthCTModule.VoxelGrid import Grid
 BOX_ATTRIBUTE = "SynthCT.GridBox"
 """Marks the box of the field of view."""
 _SIZES = ("sizeX", "sizeY", "sizeZ")
+_SPACINGS = {"spacingInPlane": 0, "spacingSlice": 2}
+"""Axis of each."""
 
 
 class RegionPanel(Panel):
@@ -31,7 +33,7 @@ class RegionPanel(Panel):
 
     def update(self) -> None:
         self.ui.customGridWidget.visible = self.node.customGrid
-        if self._modelId != self.node.modelId:
+        if self._modelId != self.node.modelId or not all(getattr(self.node, name) for name in (*_SIZES, *_SPACINGS)):
             self._showRules()
         for name in _SIZES:
             choose(getattr(self.ui, f"{name}ComboBox"), getattr(self.node, name))
@@ -49,7 +51,7 @@ class RegionPanel(Panel):
         if card is None:
             return
         self._modelId = card.id
-        rules = axis_rules(card.grid)
+        rules, default = axis_rules(card.grid), card.grid["defaults"]["*"]
         self._square = bool(card.grid.get("square", True))
         for name, rule in zip(_SIZES, rules, strict=True):
             box = getattr(self.ui, f"{name}ComboBox")
@@ -58,8 +60,10 @@ class RegionPanel(Panel):
                 for size in rule.sizes:
                     box.addItem(str(size), size)
             if getattr(self.node, name) not in rule.sizes:
-                default = card.grid["defaults"]["*"]["size"][_SIZES.index(name)]
-                setattr(self.node, name, int(default))
+                setattr(self.node, name, int(default["size"][_SIZES.index(name)]))
+        for name, axis in _SPACINGS.items():
+            if not getattr(self.node, name):
+                setattr(self.node, name, float(default["spacing"][axis]))
         self.ui.sizeYComboBox.enabled = not self._square
         text = _("This model: {inPlane} voxels of {low}–{high} mm in slices, {along} slices of {zLow}–{zHigh} mm.")
         self.ui.gridRulesLabel.text = text.format(

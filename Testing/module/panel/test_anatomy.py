@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from SynthCTLib.cases import find_case
-from Testing.module.bench.fake_worker import FakeFamily
+from Testing.module.bench.fake_worker import RECORDED, FakeFamily
 
 
 def voxels(node: Any) -> dict[int, int]:
@@ -84,6 +85,24 @@ def test_a_name_like_no_other_gets_the_structure_chosen_in_the_list(chest: Any, 
     ui.labelSearchLineEdit.text = "liver"
     ui.problemTable.cellWidget(0, 1).click()
     assert chest.GetSegmentation().GetSegment("liver").GetName() == "Liver"
+
+
+def test_a_segmentation_is_put_onto_the_models_grid_as_a_new_one(chest: Any, widget: Any, family: FakeFamily) -> None:
+    from SynthCTModule.LabelArray import labelArray
+    from SynthCTModule.SegmentationCheck import RESAMPLE, Problem
+
+    before, fixed = labelArray(chest)[0].copy(), []
+    problem = Problem("error", "The grid does not fit.", fix=RESAMPLE)
+    model = widget._parameterNode.modelId
+    widget.logic.workbench.fix(problem, chest, None, model, lambda *given: fixed.append(given))
+    family.finish()
+    ((node, text),) = fixed
+    assert node is not chest and node.GetName().startswith(chest.GetName()) and "new segmentation" in text
+    labels, affine = labelArray(node)
+    report = json.loads((RECORDED / "report.json").read_text(encoding="utf-8"))
+    assert list(labels.shape) == report["grid"]["shape"]
+    assert np.allclose(affine, report["grid"]["affine"], atol=1e-3)
+    assert (labelArray(chest)[0] == before).all()
 
 
 def test_the_body_is_added_by_the_engine_with_one_click(chest: Any, ui: Any, family: FakeFamily) -> None:

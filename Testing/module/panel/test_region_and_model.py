@@ -54,6 +54,19 @@ def test_sizes_are_those_that_the_model_allows(ui: Any, node: Any) -> None:
     assert "0.5–3.0 mm" in ui.gridRulesLabel.text
 
 
+def test_sizes_and_spacings_that_nobody_has_chosen_are_those_of_the_model(ui: Any, node: Any, chest: Any) -> None:
+    from SynthCTModule.Cards import shippedCards
+
+    default = next(card for card in shippedCards() if card.id == node.modelId).grid["defaults"]["*"]
+    assert [node.sizeX, node.sizeY, node.sizeZ] == default["size"]
+    assert [node.spacingInPlane, node.spacingInPlane, node.spacingSlice] == default["spacing"]
+    ui.customGridCheckBox.checked = True
+    ui.spacingSliceSpinBox.value = 4.5
+    assert node.spacingSlice == 4.5
+    ui.spacingSliceSpinBox.value = 0
+    assert node.spacingSlice == default["spacing"][2]
+
+
 def test_a_grid_that_cuts_nothing_is_planned_for_the_region(chest: Any, ui: Any, node: Any) -> None:
     automatic = ui.fieldOfViewLabel.text
     ui.regionComboBox.setCurrentIndex(ui.regionComboBox.findText("Chest"))
