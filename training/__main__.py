@@ -26,6 +26,7 @@ STAGES = {
     "tally": ("training.reader_tally", "tally"),
     "baselines": ("training.baselines.compare", "baselines"),
     "downstream": ("training.downstream.experiment", "downstream"),
+    "swin-unetr-ssl": ("training.downstream.swin_unetr", "swin_unetr_ssl"),
     "vqgan": ("training.medical_diffusion.vqgan_stage", "train_vqgan"),
     "md-encode": ("training.medical_diffusion.latents", "encode_volumes"),
     "md-diffusion": ("training.medical_diffusion.diffusion_stage", "train_diffusion"),

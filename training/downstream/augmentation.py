@@ -37,4 +37,4 @@ class Augmentation:
         """(1, X, Y, Z) image in the unit range and integer classes, both changed alike."""
         subject = tio.Subject(image=tio.ScalarImage(tensor=image), classes=tio.LabelMap(tensor=classes))
         changed = self.transform(subject)
-        return changed.image.data, changed.classes.data
+        return changed.image.data, changed.classes.data.to(classes.dtype)

@@ -16,7 +16,7 @@ from training.config import Config
 from training.downstream.auto3dseg import write_auto3dseg
 from training.downstream.material import SOURCES, Material, gather
 from training.downstream.report import report
-from training.downstream.runs import Run, complete, fingerprint
+from training.downstream.runs import Run, complete, fingerprint, full_grid
 from training.downstream.scores import Scores
 from training.downstream.segmenter import build_network, scores_of, train_segmenter
 from training.loop import start_fabric
@@ -35,16 +35,9 @@ def downstream(config: Config) -> None:
     material = gather(config)
     write_auto3dseg(material.volumes, material.folds, config)
     fabric = start_fabric(config, config["training"]["precision"])
-    grid = [
-        Run(seed, fold, share, arm)
-        for seed in config["seeds"]
-        for fold in range(config["folds"])
-        for share in config["shares"]
-        for arm in config["arms"]
-    ]
     state = fingerprint([config[key] for key in DECIDING], sorted(material.folds.items()))
     folder = Path(config["run"]) / "results"
-    results = complete(grid, folder, state, lambda run: _train_and_test(run, material, config, fabric))
+    results = complete(full_grid(config), folder, state, lambda run: _train_and_test(run, material, config, fabric))
     report(config, "downstream", results)
 
 

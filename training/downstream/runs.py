@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from training.config import Config
 from training.downstream.scores import Scores
 from training.files import write_json
 
@@ -35,6 +36,17 @@ class RunResult:
 
     run: Run
     scores: dict[str, Scores]
+
+
+def full_grid(config: Config) -> list[Run]:
+    """All runs of ``seeds``, ``test_folds``, ``shares`` and ``arms``."""
+    return [
+        Run(seed, fold, share, arm)
+        for seed in config["seeds"]
+        for fold in config["test_folds"]
+        for share in config["shares"]
+        for arm in config["arms"]
+    ]
 
 
 def fingerprint(*settings: Any) -> str:

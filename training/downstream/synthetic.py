@@ -34,7 +34,7 @@ def refuse_seen(cases: Sequence[LabeledVolume], generator: Config) -> None:
     """
     try:
         metas = [meta for split in generator["seen"] for meta in read_cases(generator["trained_on"], split)]
-    except OSError as error:
+    except InputError as error:
         raise InputError(
             f"{generator['trained_on']} holds no cases.json; give the prepared data that the generator was trained on "
             "as generator.trained_on, so that its patients can be kept out."
