@@ -17,13 +17,15 @@ FEWEST = 4  # two halves of two
 def read_folder(folder: Path, real: list[Scan]) -> tuple[list[Scan], bool]:
     """(CTs of a folder, whether each was made from the mask of the real scan at the same place of the list).
 
-    ``<case>.nii.gz`` for every held-out case, on the grid of its mask, counts as made from the masks; any other names
-    as made without masks.
+    ``<case>.nii.gz`` for every held-out case, on the grid of its mask, counts as made from the masks; any other names,
+    and the numbered folders of ``synthct generate --count``, as made without masks.
 
     Raises:
         ValueError: fewer than FEWEST CTs, or one that was made from a mask has another size than it.
     """
-    paths = sorted([*folder.glob("*.nii.gz"), *folder.glob("*.nii"), *folder.glob("*.nrrd")])
+    paths = sorted(
+        [*folder.glob("*.nii.gz"), *folder.glob("*.nii"), *folder.glob("*.nrrd"), *folder.glob("*/ct.nii.gz")]
+    )
     by_name = {path.name.split(".")[0]: path for path in paths}
     paired = all(scan.name in by_name for scan in real)
     if len(paths) < FEWEST:
@@ -45,7 +47,8 @@ def read_folder(folder: Path, real: list[Scan]) -> tuple[list[Scan], bool]:
 def _read(path: Path) -> Scan:
     volume = to_ras(read_image(path))
     hu = np.clip(np.rint(volume.array), -1000, 1000).astype(np.int16)
-    return Scan(path.name.split(".")[0], hu, None, volume.spacing)
+    name = path.parent.name if path.name == "ct.nii.gz" else path.name.split(".")[0]
+    return Scan(name, hu, None, volume.spacing)
 
 
 def write_scans(folder: Path, scans: list[Scan]) -> None:

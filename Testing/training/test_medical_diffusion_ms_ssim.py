@@ -21,6 +21,8 @@ from training.medical_diffusion.ms_ssim import (
     ms_ssim_as_published,
     scale_weights,
 )
+from training.scan_files import read_folder
+from training.scans import Scan
 
 
 def noise(seed: int, side: int = 80) -> torch.Tensor:
@@ -67,11 +69,13 @@ def test_copies_of_one_volume_are_seen_to_lack_variety(tmp_path: Path) -> None:
     write_prepared(config)
     config["ms-ssim"] |= {"made": str(tmp_path / "made"), "out": str(tmp_path / "ms-ssim.json")}
     hu = np.load(tmp_path / "prepared" / "case0" / "ct.npy")[1:17]
-    for number in range(3):
+    for number in range(4):
         (tmp_path / "made" / f"{number:03d}").mkdir(parents=True)
         nib.save(nib.Nifti1Image(hu, np.eye(4)), tmp_path / "made" / f"{number:03d}" / "ct.nii.gz")
     compare(config)
+    scans, _ = read_folder(tmp_path / "made", [Scan("held-out", hu, None, (3.0, 3.0, 3.0))])
+    assert [scan.name for scan in scans] == ["000", "001", "002", "003"]
     result = json.loads((tmp_path / "ms-ssim.json").read_text(encoding="utf-8"))
-    assert result["made"]["mean"] == pytest.approx(1) and result["made"]["pairs"] == 3
+    assert result["made"]["mean"] == pytest.approx(1) and result["made"]["pairs"] == 6
     assert result["real"]["mean"] < 0.99 and result["gap"] > 0.01
     assert not result["protocol"]["paper_compatible"]

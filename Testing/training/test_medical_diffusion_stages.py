@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from monai.networks.schedulers import DDPMScheduler
 
 from SynthCTLib.cards import read_card
 from SynthCTLib.errors import InputError
+from SynthCTLib.job import Job
+from SynthCTLib.pipeline import generate
+from SynthCTLib.store import ModelStore
 from Testing.training.medical_diffusion_cases import tiny_config, write_prepared
 from training.files import load_checkpoint
 from training.medical_diffusion.diffusion_stage import DiffusionStage, train_diffusion
@@ -110,6 +115,19 @@ def test_the_exported_card_says_grid_range_and_sources(trained: dict[str, Any]) 
     assert card["grid"]["defaults"]["*"] == {"size": [16, 16, 8], "spacing": [3.0, 3.0, 3.0]}
     assert card["latent"] == {"channels": 3, "downsampling": [2, 4, 4], "depth_axis": 2}
     assert card["sources"] == [{"name": "phantoms", "licence": "CC0", "citation": "", "cases": 3}]
+
+
+def test_what_was_trained_is_imported_and_sampled_by_the_engine(trained: dict[str, Any], tmp_path: Path) -> None:
+    train_diffusion(trained)
+    export(trained)
+    folder, store = Path(trained["export"]["folder"]), ModelStore(tmp_path / "store")
+    store.import_files(read_card(folder / "card.json"), sorted(folder.glob("*.safetensors")))
+    job = Job(None, tmp_path / "out", trained["export"]["card"]["id"], preset="draft", seed=1, count=2, device="cpu")
+    (one, other) = generate(job, store=store).cts
+    images = [nib.load(ct.folder / "ct.nii.gz") for ct in (one, other)]
+    arrays = [np.asarray(image.dataobj) for image in images]
+    assert arrays[0].shape == (16, 16, 8) and not np.array_equal(*arrays)
+    np.testing.assert_allclose(np.diag(images[0].affine), [3, 3, 3, 1])
 
 
 def test_stages_in_the_wrong_order_say_which_one_is_missing(tmp_path: Path) -> None:
