@@ -92,7 +92,7 @@ class Inpainting:
 
 
 def pretrain(config: Config, name: str, volumes: Sequence[LabeledVolume], fabric: Fabric) -> dict[str, torch.Tensor]:
-    """Train, or resume ``<run>/<name>.pt``, on ``volumes``; the weights of all layers but the last, which makes gray values.
+    """Train, or resume ``<run>/<name>.pt``, on ``volumes``; the weights of all layers but the last.
 
     Raises what :func:`training.loop.run_stage` raises.
     """
