@@ -109,7 +109,7 @@ def page_text(card: dict[str, Any], structures: Sequence[str], config: Config) -
     """Tables of means and of comparisons, with the command, as Markdown."""
     head = (
         f"`{card['command']}`, commit {card['commit'][:12]}: {card['n']} patients tested in "
-        f"{len(set(card['folds'].values()))} of {config['folds']} folds, {len(config['seeds'])} seeds."
+        f"{len(set(card['folds'].values()))} of {config['folds']} folds, seed {', '.join(map(str, config['seeds']))}."
     )
     means = [
         [percent(share), arm, *(value_text(found["arms"][name]["dice"][arm]) for name in structures),
