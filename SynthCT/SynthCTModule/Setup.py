@@ -54,6 +54,7 @@ class Setup:
         self._requirements = requirements or Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
         self._checks: dict[str, dict[str, Any]] = {}
         self._failure: Failure | None = None
+        self._unmet: list[str] | None = None
         self._examined = self._closed = False
         self.installing = False
 
@@ -76,7 +77,7 @@ class Setup:
 
     def refresh(self) -> None:
         """Look again; device and memory come a few seconds later, with another ``changed``."""
-        self._checks, self._failure, self._examined = {}, None, False
+        self._checks, self._failure, self._examined, self._unmet = {}, None, False, None
         if not self._missing() and _version("torch") is not None and not self._command.busy:
             try:
                 self._command.start(["doctor"], self._onDoctor)
@@ -148,8 +149,10 @@ class Setup:
         self.changed.emit()
 
     def _missing(self) -> list[str]:
-        """Requirements that are not met."""
-        return [str(one) for one in readRequirements(self._requirements) if not isMet(one)]
+        """Requirements that were not met at the last look: panels ask often, and each look reads a dozen files."""
+        if self._unmet is None:
+            self._unmet = [str(one) for one in readRequirements(self._requirements) if not isMet(one)]
+        return self._unmet
 
     def _missingTorch(self) -> list[str]:
         return [] if isMet(_requirement(f"torch{TORCH}")) else [f"torch{TORCH}"]
