@@ -127,6 +127,23 @@ def test_auto3dseg_reads_the_datalist_and_the_synthetic_ct_is_for_training_only(
 
 def test_an_arm_of_unknown_volumes_and_a_comparison_of_unknown_arms_are_named(config: dict) -> None:
     with pytest.raises(InputError, match="arm 'odd' must be a list of real and synthetic"):
-        downstream(config | {"arms": {"odd": ["imagined"]}})
+        downstream(config | {"arms": {"odd": ["imagined"]}, "compare": []})
     with pytest.raises(InputError, match="no arm 'other' to compare"):
         downstream(config | {"compare": [["real", "other"]]})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shares": [0.5, 1.5]}, "'shares' must be numbers above 0 and up to 1"),
+        ({"test_folds": [2]}, "'test_folds' must be among 0 … 1"),
+        ({"training": {"steps": 0}}, "not valid at 'training"),
+        ({"generator": {}}, "has no 'generator.model'"),
+    ],
+)
+def test_a_config_that_cannot_be_used_is_refused_before_anything_is_made(
+    config: dict, change: dict, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        downstream(config | change)
+    assert not Path(config["run"]).exists()

@@ -107,4 +107,4 @@ def test_pretraining_uses_no_synthetic_ct_of_a_patient_who_is_tested(
 
 def test_other_arms_are_refused(config: dict) -> None:
     with pytest.raises(InputError, match="arms must be 'from scratch' and 'pre-trained on synthetic'"):
-        swin_unetr_ssl(config | {"arms": ["from scratch"]})
+        swin_unetr_ssl(config | {"arms": ["from scratch"], "compare": []})

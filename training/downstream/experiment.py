@@ -19,6 +19,7 @@ from training.downstream.report import report
 from training.downstream.runs import Run, complete, fingerprint, full_grid
 from training.downstream.scores import Scores
 from training.downstream.segmenter import build_network, scores_of, train_segmenter
+from training.downstream.settings import check_config
 from training.loop import start_fabric
 
 DECIDING = ("seed", "spacing", "structures", "generator", "folds", "arms", "tolerance_mm", "network", "training")
@@ -29,8 +30,10 @@ def downstream(config: Config) -> None:
     """Train and test every (seed, fold, share, arm) that is not done yet, then write scorecard, figure and table.
 
     Raises:
-        InputError: an arm of unknown volumes, too few cases, or a generator that knows one of the patients.
+        InputError: a config that cannot be used, an arm of unknown volumes, too few cases, or a generator that knows
+            one of the patients.
     """
+    check_config(config)
     _check_arms(config)
     material = gather(config)
     write_auto3dseg(material.volumes, material.folds, config)
@@ -45,9 +48,6 @@ def _check_arms(config: Config) -> None:
     for arm, sources in config["arms"].items():
         if not sources or not set(sources) <= set(SOURCES):
             raise InputError(f"The arm '{arm}' must be a list of {' and '.join(SOURCES)}, not {sources}.")
-    unknown = {arm for pair in config["compare"] for arm in pair} - set(config["arms"])
-    if unknown:
-        raise InputError(f"There is no arm '{sorted(unknown)[0]}' to compare; known: {', '.join(config['arms'])}.")
 
 
 def _train_and_test(run: Run, material: Material, config: Config, fabric: Fabric) -> dict[str, Scores]:

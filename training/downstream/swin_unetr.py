@@ -19,7 +19,9 @@ from training.downstream.report import report
 from training.downstream.runs import Run, complete, fingerprint, full_grid
 from training.downstream.scores import Scores
 from training.downstream.segmenter import build_network, scores_of, train_segmenter
+from training.downstream.settings import check_config
 from training.loop import start_fabric
+from training.settings import read_settings
 
 SCRATCH, PRETRAINED = "from scratch", "pre-trained on synthetic"
 DECIDING = ("seed", "spacing", "structures", "generator", "folds", "network", "pretraining", "training", "tolerance_mm")
@@ -30,8 +32,11 @@ def swin_unetr_ssl(config: Config) -> None:
     """Pre-train, then train and test every (seed, share, arm) that is not done yet, then write what came out.
 
     Raises:
-        InputError: other arms than the two, too few cases, or a generator that knows one of the patients.
+        InputError: a config that cannot be used, other arms than the two, too few cases, or a generator that knows
+            one of the patients.
     """
+    check_config(config)
+    read_settings(config, "pretraining", "inpainting")
     if set(config["arms"]) != {SCRATCH, PRETRAINED}:
         raise InputError(f"The arms must be '{SCRATCH}' and '{PRETRAINED}', not {config['arms']}.")
     material = gather(config)
