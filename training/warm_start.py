@@ -1,8 +1,8 @@
 """Stage *warm-start*: weights for larger networks, from an exported model that is trained.
 
 Written are ``<warm_start.folder>/{autoencoder,unet,controlnet}.safetensors``, which ``autoencoder.start_from``,
-``diffusion.start`` and ``controlnet.start`` take. The networks may have more latent channels and be wider; all else has
-to be the same.
+``diffusion.start_from`` and ``controlnet.start_from`` take. The networks may have more latent channels and be wider;
+all else has to be the same.
 """
 
 from __future__ import annotations

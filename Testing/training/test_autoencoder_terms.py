@@ -14,7 +14,7 @@ from torch.distributions.kl import kl_divergence as reference_kl
 
 from SynthCTLib.errors import InputError
 from Testing.training.small_images import autoencoder_config, write_cases
-from training.autoencoder_loss import kl_divergence, window_l1
+from training.autoencoder_loss import bone_surface, kl_divergence, window_l1
 from training.config import load_config
 from training.intensities import open_image
 from training.metrics.extractors import EFFICIENTNET_SHA256, load_efficientnet_lite0
@@ -47,6 +47,12 @@ def test_the_kl_term_is_the_divergence_of_normal_distributions_per_element_or_pe
 def test_the_window_term_counts_soft_tissue_only() -> None:
     target = torch.tensor([0.0, 0.5, 1.0]).view(1, 1, 3, 1, 1)
     assert window_l1(target + 0.1, target, (0.4, 0.65)).item() == pytest.approx(0.1 / 0.25 / 3)
+
+
+def test_the_bone_term_counts_what_crosses_130_hu_and_not_what_stays_on_its_side() -> None:
+    soft, thin_bone, dense_bone = ((torch.full((1, 1, 2, 2, 2), hu) + 1000) / 2000 for hu in (-100.0, 300.0, 700.0))
+    assert bone_surface(thin_bone, soft).item() == pytest.approx(1, abs=0.05)
+    assert bone_surface(dense_bone, thin_bone).item() < 0.05
 
 
 def test_the_perceptual_distance_grows_with_blur_and_a_gradient_leads_back(features: torch.nn.Module) -> None:
