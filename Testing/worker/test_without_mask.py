@@ -63,8 +63,14 @@ def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return json.loads(capsys.readouterr().out.splitlines()[-1])["message"]
 
 
-def test_an_imported_model_is_known_by_its_id_and_leaves_nothing_when_removed(imported: str) -> None:
+def test_an_imported_model_is_known_by_its_id_and_leaves_nothing_when_removed(
+    imported: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = ModelStore()
+    for command in (["models", "list"], ["models", "show", imported], ["doctor"]):
+        capsys.readouterr()
+        assert main(command) == 0
+        assert imported in capsys.readouterr().out
     card = load_card(imported, store)
     assert store.status(card) == "ready" and not card.takes_mask and card.parts == ("vqgan", "denoiser")
     assert store.verify(card) == []
