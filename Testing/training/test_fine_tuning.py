@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import pytest
 import torch
 
 from SynthCTLib.cards import load_card
+from SynthCTLib.checkpoint import check_state, read_checkpoint
 from SynthCTLib.conditioning import encode_mask
 from SynthCTLib.denoiser import control_residuals, predict
 from SynthCTLib.embedding import embed_labels
 from SynthCTLib.errors import InputError, ModelError
 from SynthCTLib.labels import load_vocabulary
-from SynthCTLib.networks import build_controlnet, build_unet
+from SynthCTLib.networks import build_controlnet, build_unet, network_shapes
 from SynthCTLib.resources import resource_path
 from Testing.training.small_runs import CHANNELS, chest_mask, small_config, write_latents
 from training.config import load_config
@@ -185,25 +187,40 @@ def test_the_new_class_can_be_weighted_and_contrasted_by_name(tmp_path: Path, la
     assert trained is not None and trained["step"] == 2
 
 
+@pytest.fixture
+def big_folder() -> Iterator[Path]:
+    """A folder for gigabytes, which pytest would keep for days."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @pytest.mark.slow
-def test_full_size_files_in_the_released_layout_are_fine_tuned_for_a_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "parameters"), [("diffusion", {"unet": 180_500_868}), ("controlnet", {"controlnet": 72_037_072})]
+)
+def test_full_size_files_in_the_released_layout_are_fine_tuned_for_a_step(
+    big_folder: Path, stage: str, parameters: dict[str, int]
+) -> None:
     config = load_config(CONFIGS / "maisi-rflow.json", [])
-    config |= {"run": str(tmp_path / "run"), "prepared": str(tmp_path), "accelerator": "cpu", "precision": "32-true"}
-    for part in ("unet", "controlnet"):
-        assert config["network"][part] == load_card("nv-generate-ct-rflow").networks[part]["arguments"]
-    files = release(config, tmp_path / "released", scale_factor=1.0)
+    config |= {
+        "run": str(big_folder / "run"),
+        "prepared": str(big_folder),
+        "accelerator": "cpu",
+        "precision": "32-true",
+    }
+    files = release(config, big_folder / "released")
     config["diffusion"]["start_from"], config["controlnet"]["start_from"] = str(files["unet"]), str(files["controlnet"])
-    config["controlnet"] |= {"steps": 1, "warmup": 0, "lr": 1e-5, "val_crops": 1, "crops": [[8, 8, 8]]}
+    config[stage] |= {"steps": 1, "lr": 1e-5, "val_crops": 1, "crops": [[8, 8, 8]]}
     mask = chest_mask()
     mask[8:20, 8:20, 8:20] = NEW_CLASS
     write_latents(config, mask=mask)
-    train_controlnet(config)
-    trained = load_checkpoint(Path(config["run"]) / "controlnet.pt")
+    {"diffusion": train_diffusion, "controlnet": train_controlnet}[stage](config)
+    trained = load_checkpoint(Path(config["run"]) / f"{stage}.pt")
     assert trained is not None and trained["step"] == 1
-    parameters = dict.fromkeys(("unet", "controlnet"), 0)
-    for key, value in trained["model"].items():
-        parameters[key.split(".")[0]] += value.numel()
-    assert parameters == {"unet": 180_500_868, "controlnet": 72_037_072}
-    start = torch.load(files["controlnet"], weights_only=True, mmap=True)["controlnet_state_dict"]
-    key = "controlnet_cond_embedding.conv_in.conv.weight"
-    assert 0 < (trained["model"][f"controlnet.{key}"] - start[key]).abs().max() <= 2e-5
+    for part, count in parameters.items():
+        start = read_checkpoint(files[part]).state
+        state = {key.removeprefix(f"{part}."): v for key, v in trained["model"].items() if key.startswith(f"{part}.")}
+        check_state(state, network_shapes(part, load_card("nv-generate-ct-rflow").networks[part]["arguments"]))
+        assert sum(value.numel() for value in state.values()) == count
+        moves = [(state[key] - value).abs().max().item() for key, value in start.items()]
+        assert 0 < max(moves) < 2e-5  # Adam's first step is the learning rate
