@@ -77,6 +77,16 @@ def chest(ui: Any, node: Any) -> Any:
 
 
 @pytest.fixture
+def lesion(ui: Any, node: Any) -> Any:
+    """The case with a lung tumor, loaded."""
+    from SynthCTLib.cases import find_case
+
+    ui.caseComboBox.setCurrentIndex(ui.caseComboBox.findText(find_case("totalseg_s0327_lung_tumor").title))
+    ui.loadCaseButton.click()
+    return node.inputNode
+
+
+@pytest.fixture
 def answer(application: Any) -> Iterator[Callable[..., None]]:
     """Gives the next file dialogs their answers."""
     import qt

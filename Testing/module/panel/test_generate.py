@@ -206,6 +206,10 @@ def test_the_real_engine_makes_a_ct_from_the_sample_case(application: Any, tmp_p
     try:
         widget.ui.sampleCaseButton.click()
         widget.ui.presetComboBox.setCurrentIndex(1)
+        widget.ui.customGridCheckBox.checked = True  # a small one; the self-test takes the model's own
+        widget._parameterNode.sizeX = widget._parameterNode.sizeY = 64
+        widget._parameterNode.sizeZ = 48
+        widget._parameterNode.spacingInPlane = widget._parameterNode.spacingSlice = 5.0
         widget.ui.generateButton.click()
         assert widget.logic.workbench.run.wait(600)
         assert "Done" in widget.ui.messageLabel.text
