@@ -27,7 +27,8 @@ def paired_comparison(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
     """``first`` against ``second``, both (patients,) and of the same patients in the same order.
 
     ``difference``: mean of first − second with ``interval_95``; ``p``: Wilcoxon signed-rank test, two-sided;
-    ``effect``: matched-pairs rank-biserial correlation, (W₊ − W₋) / (W₊ + W₋), from −1 to 1 (Kerby 2014, eq. 3).
+    ``effect``: matched-pairs rank-biserial correlation, (W₊ − W₋) / (W₊ + W₋), from −1 to 1
+    (Kerby, Comprehensive Psychology 2014, 3:11.IT.3.1).
     """
     difference = first - second
     moved = difference[difference != 0]
