@@ -25,6 +25,7 @@ from monai.apps.generation.maisi.networks.autoencoderkl_maisi import (
 )
 from torch import nn
 
+from SynthCTLib.convolution import convolve, strided
 from SynthCTLib.errors import ModelError
 
 Size = tuple[int, ...]
@@ -93,13 +94,9 @@ class Convolve(SameSize):
 
     def run(self, state: State, box: Box, size: Size) -> State:
         """Zeros stand in where the volume ends."""
-        r, main = self.reach, state.main
+        r = self.reach
         missing = [(max(0, r - a), max(0, b + r - n)) for (a, b), n in zip(box, size, strict=True)]
-        padding = [r if left == right == r else 0 for left, right in missing]
-        uneven = [(0, 0) if p else pair for p, pair in zip(padding, missing, strict=True)]
-        if any(map(any, uneven)):
-            main = F.pad(main, [n for pair in reversed(uneven) for n in pair])
-        main = F.conv3d(main.to(self.weight.dtype), self.weight, self.bias, padding=padding)
+        main = convolve(state.main, self.weight, self.bias, missing)
         skip = None if state.skip is None else crop(state.skip, self.needs(box, size), box)
         return State(main, skip)
 
@@ -182,7 +179,7 @@ class TransposedConvolve:
     def run(self, state: State, box: Box, size: Size) -> State:
         """Without padding the result begins at out[2i−1] of the first voxel i."""
         have = tuple((2 * a - 1, 2 * b) for a, b in self.needs(box, size))
-        main = F.conv_transpose3d(state.main.to(self.weight.dtype), self.weight, self.bias, stride=2)
+        main = strided(F.conv_transpose3d, state.main, self.weight, self.bias)
         return State(crop(main, have, box))
 
 
@@ -205,7 +202,7 @@ class Shrink:
         """Zeros stand in where the volume ends."""
         behind = [2 * b + 1 - stop for (_, b), (_, stop) in zip(box, self.needs(box, size), strict=True)]
         main = F.pad(state.main, [n for right in reversed(behind) for n in (0, right)])
-        return State(F.conv3d(main.to(self.weight.dtype), self.weight, self.bias, stride=2))
+        return State(strided(F.conv3d, main, self.weight, self.bias))
 
 
 def decoder_layers(autoencoder: AutoencoderKlMaisi) -> list[Step]:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from SynthCTLib.acceleration import accelerate
 from SynthCTLib.cards import ModelCard
 from SynthCTLib.checkpoint import SCALE_FACTOR, check_state
+from SynthCTLib.device import decoding_dtype
 from SynthCTLib.errors import ModelError
 from SynthCTLib.networks import Networks, build_on_meta
 from SynthCTLib.store import ModelStore, how_to_get
@@ -19,7 +20,7 @@ from SynthCTLib.store import ModelStore, how_to_get
 def load_networks(card: ModelCard, store: ModelStore, device: torch.device, dtype: torch.dtype) -> Networks:
     """Load the three networks of a model: strict, evaluation mode, no gradients, on ``device`` in ``dtype``.
 
-    The autoencoder is loaded in float32 where the card asks for that.
+    The autoencoder is loaded in float32 where the card asks for that, otherwise in what decodes best.
 
     Networks are built without memory of their own and weights are mapped from disk, so on a CPU in the stored precision
     nothing is held twice.
@@ -31,12 +32,16 @@ def load_networks(card: ModelCard, store: ModelStore, device: torch.device, dtyp
     parts: dict[str, Any] = {}
     scale = card.latent["scale_factor"]
     for part in card.parts:
-        precision = torch.float32 if part == "autoencoder" and card.latent.get("decode_in_float32") else dtype
+        precision = _decoding(card, device, dtype) if part == "autoencoder" else dtype
         module, metadata = load_part(card, store, part)
         parts[part] = accelerate(module.to(device=device, dtype=precision))
         if part == "unet" and scale is None:
             scale = _stored_scale(metadata, store.file(card, part), card)
     return Networks(**parts, scale_factor=float(scale))
+
+
+def _decoding(card: ModelCard, device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if card.latent.get("decode_in_float32") else decoding_dtype(device, dtype)
 
 
 def require_files(card: ModelCard, store: ModelStore) -> None:

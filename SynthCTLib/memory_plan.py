@@ -6,8 +6,9 @@ Predicted peak, in bytes, of a sweep from kept features s to features g:
 
 All terms count the features and what waits to be added to them (main and skip). S: of the whole volume; in S(g) without
 those that lie in memory of s; K: 1 if g is kept. ``copy``: a padded or converted copy of the input, where a layer makes
-one. A single tile is the whole volume; S is 0 then, and counting the skip on both sides of a layer covers the input
-that a sweep holds. Weights are left out: they are in memory anyway.
+one, or what else a convolution needs for itself (``convolution.scratch``). A single tile is the whole volume; S is 0
+then, and counting the skip on both sides of a layer covers the input that a sweep holds. Weights are left out: they are
+in memory anyway.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from SynthCTLib.autoencoder_layers import (
     Step,
     TransposedConvolve,
 )
+from SynthCTLib.convolution import in_float32, scratch
 from SynthCTLib.seamless import Cut, barriers, borrows, boxes_along, sizes_along
 
 SIDES = (96, 64, 48, 32, 24, 16, 12, 8)
@@ -120,7 +122,9 @@ class Costs:
         spans = [tuple(b - a for a, b in box) for box in boxes]
         tile, work = self.features[start].bytes(spans[0]), 0
         for i, inside, outside in zip(range(start, goal), spans, spans[1:], strict=False):
-            here = self.features[i].bytes(inside) + _copy(self.layers[i], self.features[i], inside, self.single)
+            here = self.features[i].bytes(inside) + _copy(
+                self.layers[i], self.features[i], inside, outside, self.single
+            )
             tile = max(tile, here + self.features[i + 1].bytes(outside))
             work += self.cut.number * _work(self.layers[i], self.features[i], outside)
         return Sweep(tile if self.single else tile + self.stored(start), work)
@@ -179,10 +183,14 @@ def middle_box(size: Size, cut: Cut) -> Box:
     return tuple(((n - k) // 2, (n - k) // 2 + k) for n, k in zip(size, sides, strict=True))
 
 
-def _copy(layer: Step, features: Features, size: Size, single: bool) -> int:
+def _copy(layer: Step, features: Features, size: Size, out: Size, single: bool) -> int:
     """Bytes of a temporary copy of the layer's main input: padded, converted, or made contiguous from a view."""
     if isinstance(layer, Normalize):
         return prod(size) * features.main * layer.dtype.itemsize if layer.dtype.itemsize != features.value else 0
+    if isinstance(layer, Convolve) and (own := scratch(layer.weight, out)) is not None:
+        return own
+    if isinstance(layer, Shrink | TransposedConvolve) and in_float32(layer.weight):
+        return 4 * (prod(size) * features.main + prod(out) * max(layer.weight.shape[:2]))
     if isinstance(layer, Shrink) or (isinstance(layer, Convolve) and not single):
         return prod(size) * features.main * features.value
     return 0

@@ -8,6 +8,7 @@ import torch
 
 from SynthCTLib.device import (
     choose_device,
+    decoding_dtype,
     free_memory,
     inference_dtype,
     is_out_of_memory,
@@ -69,6 +70,19 @@ def test_the_cpu_computes_in_bfloat16_only_where_it_has_instructions_for_it(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
     assert inference_dtype(torch.device("cpu")) is expected
+
+
+@pytest.mark.parametrize(
+    ("has", "expected"), [("amx_bf16", torch.bfloat16), ("avx512_bf16", torch.float16), ("avx512_f", torch.float32)]
+)
+def test_the_decoder_is_stored_in_float16_where_bfloat16_is_no_faster_than_float32(
+    has: str, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {has: True}, raising=False)
+    cpu = torch.device("cpu")
+    assert decoding_dtype(cpu, inference_dtype(cpu)) is expected
+    assert decoding_dtype(torch.device("cuda"), torch.float16) is torch.float16
+    assert decoding_dtype(torch.device("mps"), torch.float32) is torch.float32
 
 
 def test_a_pytorch_that_cannot_say_what_the_cpu_has_computes_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:

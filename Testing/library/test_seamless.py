@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from SynthCTLib import winograd
 from SynthCTLib.autoencoder_layers import Normalize, decoder_layers, encoder_layers
 from SynthCTLib.errors import ModelError
 from SynthCTLib.seamless import Cut, Moments, barriers, channel_moments, run_seamless, sizes_along
@@ -63,6 +64,19 @@ def test_any_cut_of_any_image_encodes_to_the_whole_latent(data: Any, size: tuple
     result = run_seamless(layers, image, Cut(counts), kept)
     assert result.shape == whole.shape
     assert (result - whole).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 0.5), (torch.float16, 10.0)])
+def test_tiles_of_wide_layers_differ_from_the_whole_by_less_than_an_hu(dtype: torch.dtype, most: float) -> None:
+    """Layers as wide as MAISI's are convolved in another way (``winograd``); a CT's standard deviation is 500 HU."""
+    autoencoder = lively(num_channels=[64, 64, 64], norm_num_groups=32)
+    latent = torch.randn((1, 4, 7, 6, 5), generator=torch.Generator().manual_seed(4))
+    with torch.inference_mode():
+        whole = autoencoder.decode(latent)
+    layers = decoder_layers(autoencoder.to(dtype))
+    assert winograd.suits(layers[-4].weight, (14, 24, 20))
+    off = (run_seamless(layers, latent.to(dtype), Cut((2, 1, 1))) - whole).abs() / whole.std() * 500
+    assert off.max() < most and off.mean() < most / 5
 
 
 def test_statistics_of_each_tile_alone_would_leave_seams() -> None:
