@@ -129,6 +129,7 @@ class AutoencoderStage:
         x, noise = fabric.to_device((x, noise))
         learns = s["train_encoder"] and (s["adversarial_trains_encoder"] or not self.adversary.is_open(step))
         output, mu, sigma = self.reconstruct(x, noise, learns)
+        output = output.clone()  # Fabric lets nobody but itself ask for gradients at what its modules return
         terms = self.loss.image(output, x, shared_draws(self.seed, step))
         scalars = {name: value.item() for name, value in terms.items()}
         reconstruction = torch.stack(list(terms.values())).sum()

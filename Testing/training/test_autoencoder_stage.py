@@ -156,6 +156,15 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
     assert (Path(config["run"]) / "autoencoder.pt").read_bytes() == good
 
 
+def test_the_capped_term_trains_in_mixed_precision_too(tmp_path: Path) -> None:
+    write_cases(tmp_path / "prepared")
+    config = autoencoder_config(tmp_path, precision="bf16-mixed", adversarial_from=0)
+    train_autoencoder(config)
+    state = load_checkpoint(Path(config["run"]) / "autoencoder.pt")
+    assert state is not None and state["step"] == 2
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
 def test_two_processes_end_with_the_weights_of_one_that_takes_two_passes(tmp_path: Path) -> None:
     write_cases(tmp_path / "prepared")
     common = {"steps": 2, "adversarial_cap": None, "adversarial_trains_encoder": False}  # frozen from step 1 on
