@@ -93,7 +93,7 @@ def chest_mask(shape: tuple[int, int, int] = (32, 32, 32)) -> np.ndarray:
 def write_latents(
     config: dict[str, Any], shapes: dict[str, tuple[int, int, int]] | None = None, mask: np.ndarray | None = None
 ) -> None:
-    """Latents of noise around 1 by file stem (first word: the split) and size; :func:`chest_mask` unless a mask is given."""
+    """Latents of noise around 1 by file stem (first word: the split) and size; :func:`chest_mask` or another mask."""
     folder = Path(config["run"]) / "latents"
     folder.mkdir(parents=True)
     entries = []
