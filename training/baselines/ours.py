@@ -45,7 +45,7 @@ class DecoderTraining:
 
     def __init__(self, network: AutoencoderKlMaisi, work: Work, settings: Config) -> None:
         self.network, self.volumes, self.batch = network, work.volumes, settings["batch"]
-        self.loss = ReconstructionLoss(settings["loss"], None)
+        self.loss = ReconstructionLoss({"bone_surface": 0.0, "perceptual": 0.0, **settings["loss"]}, None)
         first, _ = work.volumes.draw(np.random.default_rng(work.seed), min(START_VOLUMES, len(work.volumes.unit)))
         linear_start(network, first)
         for part in (network.encoder, network.quant_conv_mu, network.quant_conv_log_sigma):
