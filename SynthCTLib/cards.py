@@ -119,14 +119,32 @@ def shipped_cards() -> list[ModelCard]:
 
 
 def list_cards(store: ModelStore | None = None) -> list[ModelCard]:
-    """All cards that come with SynthCT (embedded first), then those in the user's store whose id is not among them."""
+    """All cards that come with SynthCT (embedded first), then those in the user's store whose id is not among them.
+
+    Cards in the store that are not valid are left out; :func:`invalid_cards` names them.
+    """
     own = [read_card(path) for path in sorted(resource_path("models").glob("*/card.json"))]
     own.sort(key=lambda card: (not card.embedded, card.id))
     if store is not None:
         known = {card.id for card in own}
-        others = [read_card(path) for path in sorted(store.root.glob("*/card.json"))]
-        own += [card for card in others if card.id not in known]
+        own += [card for card in _stored(store).values() if isinstance(card, ModelCard) and card.id not in known]
     return own
+
+
+def invalid_cards(store: ModelStore) -> dict[Path, ModelError]:
+    """Cards in the user's store that cannot be used, each with the sentence that says why and names its file."""
+    return {path: card for path, card in _stored(store).items() if isinstance(card, ModelError)}
+
+
+def _stored(store: ModelStore) -> dict[Path, ModelCard | ModelError]:
+    """What reading each card in the store gives."""
+    found: dict[Path, ModelCard | ModelError] = {}
+    for path in sorted(store.root.glob("*/card.json")):
+        try:
+            found[path] = read_card(path)
+        except ModelError as error:
+            found[path] = error
+    return found
 
 
 def load_card(id_or_path: str | Path, store: ModelStore | None = None) -> ModelCard:

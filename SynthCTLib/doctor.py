@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from SynthCTLib import __version__
-from SynthCTLib.cards import ModelCard, list_cards
+from SynthCTLib.cards import ModelCard, invalid_cards, list_cards
 from SynthCTLib.cases import list_cases
 from SynthCTLib.device import choose_device, free_memory, total_memory
 from SynthCTLib.errors import SynthCTError
@@ -53,6 +53,7 @@ def examine(store: ModelStore | None = None) -> list[Check]:
     cards, problem = _cards(store)
     checks += [problem] if problem else []
     checks += [_model(card, store) for card in cards]
+    checks += [Check(f"model {path.parent.name}", "problem", str(e)) for path, e in invalid_cards(store).items()]
     checks.append(Check("cases", "ok", ", ".join(case.id for case in list_cases())))
     ready = [card.id for card in cards if store.status(card) == "ready"]
     problems = [check.name for check in checks if check.state == "problem" and not check.name.startswith("model ")]

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SynthCTLib.cards import ModelCard, list_cards, load_card
+from SynthCTLib.cards import ModelCard, invalid_cards, list_cards, load_card
 from SynthCTLib.cli.show import readable, show
 from SynthCTLib.errors import ModelError
 from SynthCTLib.events import Emit, finding_event, progress_event
+from SynthCTLib.findings import Finding
 from SynthCTLib.progress import Progress
 
 if TYPE_CHECKING:
@@ -42,8 +43,10 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def run_list(options: argparse.Namespace, emit: Emit) -> None:
-    """All models, with their state in the store."""
+    """All models, with their state in the store; a card there that is not valid is a warning."""
     store = open_store()
+    for error in invalid_cards(store).values():
+        emit(finding_event(Finding("warning", "invalid-card", str(error))))
     rows = [describe(card, store) for card in list_cards(store)]
     lines = [f"{row['id']:<24} {row['status']:<11} {row['licence']['name']:<36} {row['title']}" for row in rows]
     show(options, emit, "models", rows, [*lines, f"Folder of imported models: {store.root}"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from monai.networks.schedulers import DDPMScheduler, RFlowScheduler
 
-from SynthCTLib.cards import ModelCard, list_cards, load_card, read_card
+from SynthCTLib.cards import ModelCard, invalid_cards, list_cards, load_card, read_card
 from SynthCTLib.conditioning import mask_channel_count
 from SynthCTLib.errors import ModelError
 from SynthCTLib.resources import resource_path
@@ -83,6 +83,18 @@ def test_a_users_card_in_the_store_is_listed_after_those_that_ship(tmp_path: Pat
     tiny_card(tmp_path / "tiny")
     assert [card.id for card in list_cards(store)][-1] == "tiny"
     assert load_card("tiny", store).path == tmp_path / "tiny" / "card.json"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema": 1, "id": "broken"}'])
+def test_a_card_in_the_store_that_is_not_valid_is_left_out_and_its_file_named(tmp_path: Path, content: str) -> None:
+    tiny_card(tmp_path / "tiny")
+    broken = tmp_path / "broken" / "card.json"
+    broken.parent.mkdir()
+    broken.write_text(content, encoding="utf-8")
+    store = ModelStore(tmp_path)
+    assert [card.id for card in list_cards(store)] == [*(card.id for card in list_cards()), "tiny"]
+    (error,) = invalid_cards(store).values()
+    assert str(broken) in str(error)
 
 
 def test_a_card_in_the_store_cannot_stand_in_for_one_that_ships(tmp_path: Path) -> None:

@@ -191,6 +191,22 @@ def test_doctor_says_what_is_there_and_what_will_work(capsys: pytest.CaptureFixt
     assert "import" in checks["model nv-generate-ct-rflow"]["text"]
 
 
+def test_one_invalid_card_in_the_store_ends_neither_the_list_of_models_nor_doctor(
+    empty_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_card(empty_store / "tiny")
+    (empty_store / "broken").mkdir()
+    (empty_store / "broken" / "card.json").write_text("{", encoding="utf-8")
+    assert main(["models", "list", "--json"]) == 0
+    warning, models = map(json.loads, capsys.readouterr().out.splitlines()[-2:])
+    assert warning["severity"] == "warning" and str(empty_store / "broken") in warning["message"]
+    assert "tiny" in {model["id"] for model in models["models"]}
+    assert main(["doctor", "--json"]) == 0
+    checks = {check["name"]: check for check in last_event(capsys)["checks"]}
+    assert checks["model broken"]["state"] == "problem" and "no valid JSON" in checks["model broken"]["text"]
+    assert "generate works with" in checks["verdict"]["text"]
+
+
 def test_models_go_in_are_checked_and_go_out_again(
     tmp_path: Path, empty_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
