@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -56,6 +57,12 @@ def test_thin_volumes_have_fewer_scales_with_weights_that_still_add_up() -> None
     assert sum(scale_weights((256, 256, 32))) == pytest.approx(1)
     with pytest.raises(InputError, match="too thin"):
         scale_weights((64, 64, 4))
+
+
+@pytest.mark.parametrize("side", [5, 9, 10, 19, 20, *range(40, 46), 79])
+@pytest.mark.parametrize("measure", [ms_ssim, ms_ssim_as_published])
+def test_any_size_that_has_weights_can_be_measured(measure: Callable[..., float], side: int) -> None:
+    assert measure(noise(0, side), noise(0, side)) == pytest.approx(1, abs=1e-4)
 
 
 def test_pairs_are_different_and_never_of_a_volume_with_itself() -> None:

@@ -29,11 +29,12 @@ KERNEL, SIGMA = 5, 1.5
 
 
 def scale_weights(shape: tuple[int, ...]) -> tuple[float, ...]:
-    """Weights of as many of the five scales as the smallest side allows, with sum 1: thin volumes have fewer.
+    """Weights of as many of the five scales as MONAI takes for the smallest side, with sum 1: thin volumes have fewer.
 
     Raises InputError for volumes that are thinner than the kernel.
     """
-    count = sum(min(shape) // 2**scale >= KERNEL for scale in range(len(WEIGHTS)))
+    # The coarsest scale must hold the kernel; MONAI asks for the square of the halvings, more for three.
+    count = sum(min(shape) // max(2**halvings, halvings**2) >= KERNEL for halvings in range(len(WEIGHTS)))
     if not count:
         raise InputError(f"Volumes of {'×'.join(map(str, shape))} voxels are too thin for MS-SSIM.")
     used = WEIGHTS[:count]
