@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +12,12 @@ import pytest
 import torch
 
 from SynthCTLib.errors import ModelError
+from Testing.training.killed_stage import run_until_killed
 from Testing.training.small_images import autoencoder_config, write_cases
 from training.__main__ import main
 from training.autoencoder import train_autoencoder
 from training.files import load_checkpoint
 
-ROOT = Path(__file__).parents[2]
 STEPS = 20
 
 
@@ -40,16 +36,6 @@ def command(config: dict[str, Any]) -> list[str]:
     return ["training", "autoencoder", "--config", str(file)]
 
 
-def kill_after_checkpoint(process: subprocess.Popen[bytes], checkpoint: Path) -> None:
-    """SIGKILL soon after the first checkpoint, wherever the process is then: in a step, or writing the next one."""
-    deadline = time.monotonic() + 120
-    while not checkpoint.is_file() and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr and process.stderr.read().decode()[-2000:]
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-
-
 def difference(a: Any, b: Any) -> list[str]:
     """Where two checkpoints differ, bit by bit."""
     if isinstance(a, dict):
@@ -65,16 +51,9 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(
     write_cases(tmp_path / "prepared")
     broken = autoencoder_config(tmp_path, steps=STEPS, save_every=0, adversarial_from=10, critic_lead=5)
     broken |= {"run": str(tmp_path / "broken")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command(broken)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    kill_after_checkpoint(process, tmp_path / "broken" / "autoencoder.pt")
+    run_until_killed(broken, "autoencoder", saves=12)
     left = load_checkpoint(tmp_path / "broken" / "autoencoder.pt")
-    assert left is not None and 0 < left["step"] < STEPS
+    assert left is not None and left["step"] == 12
     for config in (broken, broken | {"run": str(tmp_path / "whole")}):
         monkeypatch.setattr(sys, "argv", command(config))
         assert main() == 0
