@@ -16,6 +16,7 @@ Four things keep the balance:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ import torch
 from lightning_fabric import Fabric
 from monai.losses.adversarial_loss import PatchAdversarialLoss
 from monai.networks.nets import PatchDiscriminator
+
+from training.loop import clip_gradients
 
 Scalars = dict[str, float]
 
@@ -94,14 +97,13 @@ class Adversary:
                 )
                 self.fabric.backward(loss / len(batches))
                 total += loss.item() / len(batches)
-        if self.settings["critic_clip"] is not None:
-            limit = self.settings["critic_clip"]
-            self.fabric.clip_gradients(self.critic, self.optimizer, max_norm=limit, error_if_nonfinite=False)
+        limit = self.settings["critic_clip"]
+        norm = clip_gradients(self.fabric, self.critic, self.optimizer, math.inf if limit is None else limit)
         mean: Any = self.fabric.all_reduce(torch.tensor(total, device=self.fabric.device), reduce_op="mean")
         for group in self.optimizer.param_groups:  # not skipped: the loss scaler of half precision counts on a step
             group["lr"] = lr if mean >= self.settings["critic_rest"] else 0.0
         self.optimizer.step()
-        return {"critic": total}
+        return {"critic": total, **{f"critic_{key}": value for key, value in norm.items()}}
 
     def state_dict(self) -> dict[str, Any]:
         """Weights and optimizer."""

@@ -23,7 +23,7 @@ from training.autoencoder_quality import image_scores, write_quality
 from training.autoencoder_start import new_autoencoder, set_start
 from training.config import Config
 from training.ema import ExponentialMovingAverage
-from training.loop import Rhythm, run_stage, start_fabric
+from training.loop import Rhythm, clip_gradients, run_stage, start_fabric
 from training.patches import PatchSampler
 from training.perceptual import build_features
 from training.progress import RunLog
@@ -105,19 +105,14 @@ class AutoencoderStage:
                 x, output, found = self._backward(step, number)
             scalars.append(found)
             pairs.append((x, output.detach()))
-        norm = self.fabric.clip_gradients(
-            self.reconstruct, self.optimizer, max_norm=s["clip"], error_if_nonfinite=False
-        )
+        norm = clip_gradients(self.fabric, self.reconstruct, self.optimizer, s["clip"])
         self.optimizer.step()
         self.ema.update(self.model)
         logged = {key: sum(one[key] for one in scalars) / passes for key in scalars[0]}
         if self.adversary.is_learning(step):
             critic_lr = s["critic_lr"] * (float(staged(step, s["lr_stages"])) if s["lr_stages"] else 1.0)
             logged |= self.adversary.learn(pairs, critic_lr)
-        # Where losses are scaled (16-mixed), a norm that is not finite is how the scale is found, and skips the step.
-        if norm is not None and (norm.isfinite() or not self.fabric.strategy.precision.state_dict()):
-            logged["gradient_norm"] = float(norm)
-        return {**logged, "lr": lr}
+        return {**logged, **norm, "lr": lr}
 
     def _backward(self, step: int, number: int) -> tuple[torch.Tensor, torch.Tensor, Scalars]:
         """Add the gradient of one batch of patches; returns the batch, its reconstruction and what is logged."""

@@ -21,7 +21,7 @@ from training.denoiser_network import Denoiser, build_denoiser
 from training.denoiser_settings import DenoiserSettings, denoiser_settings
 from training.ema import ExponentialMovingAverage
 from training.latents import read_latents
-from training.loop import Rhythm, run_stage, start_fabric
+from training.loop import Rhythm, clip_gradients, run_stage, start_fabric
 from training.model_conditions import conditioning_of
 from training.objectives import build_objective
 from training.progress import RunLog
@@ -79,12 +79,12 @@ class DenoiserStage:
                 loss = self._loss(self.wrapped, batch, settings.draws, noise, settings.contrast.weight_at(step))
                 self.fabric.backward(loss / settings.accumulate)
             losses += loss.detach()
-        self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+        norm = clip_gradients(self.fabric, self.wrapped, self.optimizer, settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update(self.model)
         mean = self.fabric.all_reduce(losses / settings.accumulate, reduce_op="mean")
-        return {"loss": mean.item(), "lr": settings.lr * factor}  # type: ignore[union-attr]
+        return {"loss": mean.item(), "lr": settings.lr * factor, **norm}  # type: ignore[union-attr]
 
     @torch.no_grad()
     def validate(self, step: int, log: RunLog) -> None:

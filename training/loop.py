@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lightning_fabric import Fabric
+from torch import nn
 
 from SynthCTLib.device import memory_advice
 from SynthCTLib.errors import InputError, ModelError, SynthCTError
@@ -69,13 +70,26 @@ def start_fabric(config: Config, precision: str | None = None, **options: Any) -
     return fabric
 
 
+def clip_gradients(fabric: Fabric, network: nn.Module, optimizer: Any, limit: float) -> dict[str, float]:
+    """Cut the norm of the network's gradients to ``limit``; the norm they had, as what is logged of a step.
+
+    A norm that is not finite makes every weight NaN, which this step's loss does not show: :func:`run_stage` stops at
+    it before it saves. Empty where losses are scaled (16-mixed) and such a norm is how the scale is found: the step is
+    skipped then.
+    """
+    norm = fabric.clip_gradients(network, optimizer, max_norm=limit, error_if_nonfinite=False)
+    if norm is None or (not norm.isfinite() and fabric.strategy.precision.state_dict()):
+        return {}
+    return {"gradient_norm": float(norm)}
+
+
 def run_stage(stage: Stage, name: str, run: Path, rhythm: Rhythm, fabric: Fabric) -> None:
     """Train to the last step, from ``<run>/<name>.pt`` on where there is one.
 
     Raises:
         ModelError: the checkpoint belongs to networks of another shape.
         ResourceError: memory ran out.
-        SynthCTError: a loss is no finite number; the last checkpoint stays as it was.
+        SynthCTError: a loss or a norm of gradients is no finite number; the last checkpoint stays as it was.
     """
     path = run / f"{name}.pt"
     step = _resume(stage, path, fabric)
