@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,34 @@ def test_what_was_trained_is_imported_and_sampled_by_the_engine(trained: dict[st
     arrays = [np.asarray(image.dataobj) for image in images]
     assert arrays[0].shape == (16, 16, 8) and not np.array_equal(*arrays)
     np.testing.assert_allclose(np.diag(images[0].affine), [3, 3, 3, 1])
+
+
+def test_a_vqgan_that_was_trained_on_needs_new_latents_and_a_new_diffusion_model(
+    trained: dict[str, Any], tmp_path: Path
+) -> None:
+    train_diffusion(trained)
+    shutil.copytree(trained["run"], tmp_path / "run")
+    config = copy.deepcopy(trained) | {"run": str(tmp_path / "run")}
+    export(config)
+    config["vqgan"]["steps"] += 1
+    train_vqgan(config)
+    for split in ("train", "val"):
+        with pytest.raises(InputError, match="'md-encode' again"):
+            read_latents(config, split)
+    encode_volumes(config)
+    for stage in (train_diffusion, export):
+        with pytest.raises(InputError, match=r"delete md-diffusion\.pt"):
+            stage(config)
+    (tmp_path / "run" / "md-diffusion.pt").unlink()
+    train_diffusion(config)
+    export(config)
+
+
+def test_a_vqgan_of_another_network_than_the_config_describes_is_refused(trained: dict[str, Any]) -> None:
+    config = copy.deepcopy(trained)
+    config["network"]["vqgan"]["codes"] *= 2
+    with pytest.raises(InputError, match=r"network\.vqgan"):
+        trained_vqgan(config)
 
 
 def test_stages_in_the_wrong_order_say_which_one_is_missing(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +200,23 @@ def test_the_axis_that_is_mirrored_and_the_one_across_slices_are_settings(tmp_pa
     assert turned.tensor(0).shape == (1, 16, 16, 8)
     assert torch.equal(turned.tensor(0)[0], volumes.tensor(0)[0].permute(1, 2, 0))
     assert np.array_equal(turned.array(0, flip=True), turned.array(0)[..., ::-1])
+
+
+def test_a_case_that_was_prepared_again_or_elsewhere_is_made_anew(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    write_prepared(config)
+    first = VolumeSet(config, "train").array(0)
+    case = tmp_path / "prepared" / "case0" / "ct.npy"
+    date = case.stat().st_mtime_ns
+    np.save(case, np.load(case)[::-1])
+    os.utime(case, ns=(date, date + 10**9))
+    second = VolumeSet(config, "train").array(0)
+    assert not np.array_equal(first, second)
+    shutil.copytree(tmp_path / "prepared", tmp_path / "elsewhere")
+    np.save(tmp_path / "elsewhere" / "case0" / "ct.npy", np.load(tmp_path / "prepared" / "case1" / "ct.npy"))
+    os.utime(tmp_path / "elsewhere" / "case0" / "ct.npy", ns=(date, date + 10**9))
+    config["prepared"] = str(tmp_path / "elsewhere")
+    assert not np.array_equal(VolumeSet(config, "train").array(0), second)
 
 
 def test_validation_never_sees_a_training_volume(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from SynthCTLib.medical_diffusion.sampling import decode_unit_latent, sample_uni
 from training.config import Config
 from training.ema import ExponentialMovingAverage
 from training.loop import Rhythm, run_stage
-from training.medical_diffusion.latents import read_latents, trained_vqgan
+from training.medical_diffusion.latents import read_latents, require_same_vqgan, trained_vqgan, vqgan_sha256
 from training.medical_diffusion.stage import one_device
 from training.progress import RunLog
 from training.schedule import warmup_cosine
@@ -31,6 +31,7 @@ class DiffusionStage:
     def __init__(self, config: Config, fabric: Fabric) -> None:
         self.settings, self.seed, self.fabric = config["md-diffusion"], config["seed"], fabric
         self.latents, self.held_out = read_latents(config, "train"), read_latents(config, "val")
+        self.vqgan_sha256 = vqgan_sha256(config)
         self.vqgan = trained_vqgan(config).to(fabric.device)
         self.scheduler = config["export"]["card"]["scheduler"]
         self.chain = DDPMScheduler(**self.scheduler)
@@ -63,12 +64,13 @@ class DiffusionStage:
         return F.l1_loss(predicted.float(), self.fabric.to_device(noise))
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, average and optimizer."""
+        """Weights, average and optimizer, and the SHA-256 of the VQ-GAN that the latents are of."""
         parts: dict[str, Any] = {"model": self.model, "ema": self.ema, "optimizer": self.optimizer}
-        return {name: part.state_dict() for name, part in parts.items()}
+        return {**{name: part.state_dict() for name, part in parts.items()}, "vqgan_sha256": self.vqgan_sha256}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` gave. Raises InputError if it was trained on latents of another VQ-GAN."""
+        require_same_vqgan(state, self.vqgan_sha256)
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -86,7 +88,7 @@ class DiffusionStage:
 
 
 def train_diffusion(config: Config) -> None:
-    """Train or resume. Raises InputError where VQ-GAN or latents are missing."""
+    """Train or resume. Raises InputError where VQ-GAN or latents are missing or do not belong together."""
     settings = config["md-diffusion"]
     fabric = one_device(config, settings["precision"])
     rhythm = Rhythm(settings["steps"], settings["val_every"], settings["save_every"])

@@ -17,19 +17,23 @@ from SynthCTLib.volume import Volume
 from training.config import Config
 from training.export import collect_sources
 from training.files import load_checkpoint, write_json
-from training.medical_diffusion.latents import trained_vqgan
+from training.medical_diffusion.latents import require_same_vqgan, trained_vqgan, vqgan_sha256
 from training.medical_diffusion.volumes import VolumeSet
 from training.provenance import commit
 from training.regrid import target_grid
 
 
 def export(config: Config) -> None:
-    """Write ``<export.folder>/{vqgan,denoiser}.safetensors`` and ``card.json``. Raises InputError before training."""
+    """Write ``<export.folder>/{vqgan,denoiser}.safetensors`` and ``card.json``.
+
+    Raises InputError before training, and where the VQ-GAN has changed since: the U-Net does not know its latents.
+    """
     c = config["export"]
     folder = Path(c["folder"])
     state = load_checkpoint(Path(config["run"]) / "md-diffusion.pt")
     if state is None:
         raise InputError("There is no diffusion model yet: run the stage 'md-diffusion' first.")
+    require_same_vqgan(state, vqgan_sha256(config))
     parts = {"vqgan": trained_vqgan(config).state_dict(), "denoiser": state["ema"]["shadow"]}
     folder.mkdir(parents=True, exist_ok=True)
     files = {part: _write(folder / f"{part}.safetensors", weights) for part, weights in parts.items()}

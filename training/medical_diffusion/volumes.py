@@ -57,7 +57,7 @@ class VolumeSet:
         self.cases = [meta for meta in read_cases(prepared, split) if groups is None or meta["group"] in groups]
         if not self.cases:
             raise InputError(f"There are no volumes of split '{split}' in {prepared}; a stage needs train and val.")
-        folder = Path(config["run"]) / "volumes" / _key(self.settings)
+        folder = Path(config["run"]) / "volumes"
         self.paths = [_kept(folder, prepared, meta, self.settings) for meta in self.cases]
         shapes = {np.load(path, mmap_mode="r").shape for path in self.paths}
         if len(shapes) > 1:
@@ -85,19 +85,22 @@ class VolumeSet:
         return torch.stack([self.tensor(int(n), may_flip and bool(rng.random() < 0.5)) for n in chosen])
 
 
-def _key(settings: Config) -> str:
-    """Changes with what a kept volume depends on."""
-    text = json.dumps([settings["transform"], settings["intensity"]], sort_keys=True)
+def _key(source: Path, meta: dict, settings: Config) -> str:
+    """Changes with what a kept volume depends on: place, size, date and affine of the prepared case, and settings."""
+    file = source.stat()
+    case = [str(source.resolve()), file.st_size, file.st_mtime_ns, meta["affine"]]
+    text = json.dumps([case, settings["transform"], settings["intensity"]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _kept(folder: Path, prepared: Path, meta: dict, settings: Config) -> Path:
     """The file of a volume in half precision, made from the prepared case if it is not there yet."""
-    path = folder / f"{meta['case_id']}.npy"
+    source = prepared / meta["case_id"] / f"{modality_of(meta)}.npy"
+    path = folder / _key(source, meta, settings) / f"{meta['case_id']}.npy"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        source = np.load(prepared / meta["case_id"] / f"{modality_of(meta)}.npy")
-        made = make_volume(Volume(source.astype(np.float32), np.array(meta["affine"])), settings)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = Volume(np.load(source).astype(np.float32), np.array(meta["affine"]))
+        made = make_volume(image, settings)
         part = path.with_name(path.name + ".part")
         with part.open("wb") as file:
             np.save(file, made.array.astype(np.float16))
