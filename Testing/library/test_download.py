@@ -284,7 +284,7 @@ def test_a_downloaded_model_is_imported_and_only_the_stored_files_stay(
     assert download_model(card, store, accept_licence=True) == ["autoencoder", "unet", "controlnet"]
     assert store.status(card) == "ready"
     stored = {card.files[part]["name"] for part in card.files}
-    assert names_in(store.folder(card)) == stored | {"imported.json", "licence.json"}
+    assert names_in(store.folder(card)) == stored | {"card.json", "imported.json", "licence.json"}
 
 
 def test_the_next_command_downloads_what_is_missing_and_asks_for_no_licence(
