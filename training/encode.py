@@ -28,6 +28,7 @@ from training.autoencoder_start import trained_autoencoder
 from training.config import Config
 from training.files import save_latent, write_json
 from training.intensities import modality_of, open_image
+from training.latents import COMPLETE, INDEX
 from training.prepare import read_cases
 from training.scale_factor import Sums, scale_factor_of, settled_scale_factor
 from training.settings import read_settings, require_keys
@@ -98,21 +99,21 @@ class Encoder:
         self.fingerprint = sha256_of(run / "autoencoder.pt")
         self.mirror = mirror_table()
 
-    def case(self, meta: dict[str, Any], number: int) -> dict[str, Any]:
-        """The record of a case, the ``number``-th of all: its entries for the index, and the sums over its latents.
+    def case(self, meta: dict[str, Any]) -> dict[str, Any]:
+        """The record of a case: its entries for the index, and the sums over its latents.
 
         Made only if there is none yet that was made from the same autoencoder, data and settings.
         """
         path = self.out / f"{meta['case_id']}.json"
-        state = self._state(meta, number)
+        state = self._state(meta)
         record = read_json(path)
         whole = record.get("state") == state and all((self.out / e["file"]).is_file() for e in record["entries"])
         if not whole:
-            record = {"state": state, **self._encode(meta, number)}
+            record = {"state": state, **self._encode(meta)}
             write_json(path, record)
         return record
 
-    def _state(self, meta: dict[str, Any], number: int) -> str:
+    def _state(self, meta: dict[str, Any]) -> str:
         """Changes with everything that the latents of a case depend on."""
         folder = self.prepared / meta["case_id"]
         files = [folder / f"{modality_of(meta)}.npy", folder / "mask.npy"]
@@ -121,11 +122,13 @@ class Encoder:
             raise InputError(f"{missing[0]} is missing: run the stages 'prepare' and 'label' first.")
         sizes = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         used = {key: self.settings[key] for key in ("versions", "native", "spacing")}
-        text = json.dumps([self.fingerprint, self.seed, number, meta["split"], used, sizes], sort_keys=True)
+        text = json.dumps([self.fingerprint, self.seed, meta["split"], used, sizes], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _encode(self, meta: dict[str, Any], number: int) -> dict[str, Any]:
-        rng = np.random.default_rng([self.seed, number])
+    def _encode(self, meta: dict[str, Any]) -> dict[str, Any]:
+        # By name and not by place, so that cases stay as they are when others are added.
+        identity = hashlib.sha256(meta["case_id"].encode()).digest()
+        rng = np.random.default_rng([self.seed, int.from_bytes(identity[:8], "big")])
         image = open_image(self.prepared, meta)
         mask = np.load(self.prepared / meta["case_id"] / "mask.npy")
         values = image.array.astype(np.float32)
@@ -181,31 +184,35 @@ class Encoder:
 def encode(config: Config) -> None:
     """Write ``latents/<case>_<k>.npz`` (latent, mask, spacing), and ``latents/index.json`` with the scale factor.
 
-    A run that was stopped goes on with the next case. Raises InputError if a stage before has not been run.
+    A run that was stopped goes on with the next case; until it is through, an earlier index says that it is not
+    complete. Raises InputError if a stage before has not been run.
     """
     settings = read_settings(config, "encode")
     require_keys(config, "run", "prepared", "seed", "accelerator", "network.autoencoder")
     out = Path(config["run"]) / "latents"
     out.mkdir(parents=True, exist_ok=True)
     encoder = Encoder(config, settings, out)
-    earlier = read_json(out / "index.json")
+    earlier = read_json(out / INDEX)
     same = earlier if earlier.get("autoencoder") == encoder.fingerprint else {}
     factor = settled_scale_factor(config, settings["scale_factor"], same)
     cases = [meta for split in ("train", "val") for meta in read_cases(config["prepared"], split)]
     index: list[dict[str, Any]] = []
     sums: list[Sums] = []
     began = time.monotonic()
-    for number, meta in enumerate(cases):
-        record = encoder.case(meta, number)
+    if earlier:
+        write_json(out / INDEX, {**earlier, COMPLETE: False})
+    for number, meta in enumerate(cases, 1):
+        record = encoder.case(meta)
         index += record["entries"]
         sums += [tuple(one) for one in record["sums"]] if meta["split"] == "train" else []
-        left = (time.monotonic() - began) / (number + 1) * (len(cases) - number - 1)
-        print(f"encoded {number + 1}/{len(cases)} {meta['case_id']} [{left / 60:.1f} min left]", flush=True)
+        left = (time.monotonic() - began) / number * (len(cases) - number)
+        print(f"encoded {number}/{len(cases)} {meta['case_id']} [{left / 60:.1f} min left]", flush=True)
     if factor is None:
         factor = scale_factor_of(sums)
     write_json(
-        out / "index.json",
+        out / INDEX,
         {
+            COMPLETE: True,
             SCALE_FACTOR: factor,
             "autoencoder_step": encoder.step,
             "autoencoder": encoder.fingerprint,

@@ -15,6 +15,7 @@ from SynthCTLib.errors import InputError
 from SynthCTLib.model_files import write_weights
 from training.config import Config
 from training.files import load_checkpoint, write_json
+from training.latents import read_index
 from training.model_conditions import conditioning_of
 from training.prepare import read_cases
 from training.provenance import commit
@@ -67,19 +68,12 @@ def collect_sources(cases: list[dict]) -> list[dict[str, Any]]:
     return [{"name": n, "licence": lic, "citation": cite, "cases": k} for (n, lic, cite), k in sorted(groups.items())]
 
 
-def read_index(run: Path) -> dict[str, Any]:
-    """The index of the encoded latents. Raises InputError if there is none."""
-    path = run / "latents" / "index.json"
-    if not path.is_file():
-        raise InputError(f"There are no latents in {path.parent} yet: run the stage 'encode' first.")
-    index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return index
+def trained_range(latents: list[dict[str, Any]], prepared: Path) -> dict[str, Any]:
+    """Labels and fields of view (5th to 95th percentile over the encoded volumes) that training has seen.
 
-
-def trained_range(run: Path, prepared: Path) -> dict[str, Any]:
-    """Labels and fields of view (5th to 95th percentile over the encoded volumes) that training has seen."""
-    index = read_index(run)["latents"]
-    views = np.array([np.array(e["shape"]) * 4 * np.array(e["spacing"]) for e in index if e["split"] == "train"])
+    ``latents``: those of the index.
+    """
+    views = np.array([np.array(e["shape"]) * 4 * np.array(e["spacing"]) for e in latents if e["split"] == "train"])
     low, high = np.percentile(views, 5, axis=0), np.percentile(views, 95, axis=0)
     labels: set[int] = set()
     for meta in read_cases(prepared, "train"):
@@ -108,14 +102,15 @@ def export(config: Config) -> None:
     """Write ``<export.folder>/{autoencoder,unet,controlnet}.safetensors`` and ``card.json``.
 
     With ``"embedded": false`` in the card's words, these are what ``synthct models import`` takes. Raises InputError if
-    a stage before has not been run, ModelError if the config's words make no valid card.
+    a stage before has not been run or the latents are of another autoencoder, ModelError if the config's words make no
+    valid card.
     """
     require_keys(config, "run", "prepared", "network", "export.folder", "export.card.defaults", "export.command")
     c = config["export"]
     run, prepared, folder = Path(config["run"]), Path(config["prepared"]), Path(c["folder"])
+    networks, index = averaged_weights(run), read_index(run)
     folder.mkdir(parents=True, exist_ok=True)
-    files = {part: write_part(folder, part, weights) for part, weights in averaged_weights(run).items()}
-    index = read_index(run)
+    files = {part: write_part(folder, part, weights) for part, weights in networks.items()}
     card = {
         **c["card"],
         "networks": {part: {"arguments": arguments} for part, arguments in config["network"].items()},
@@ -127,7 +122,7 @@ def export(config: Config) -> None:
             "decode_in_float32": True,
         },
         "conditioning": conditioning_of(config["network"]),
-        "trained_on": trained_range(run, prepared),
+        "trained_on": trained_range(index["latents"], prepared),
         "sources": collect_sources(read_cases(prepared, "train")),
         "training": {"commit": commit(), "command": c["command"]},
         "quality": quality_of(run, files, c["card"]["defaults"]),

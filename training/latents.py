@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 
 from SynthCTLib.errors import InputError
+from SynthCTLib.model_files import sha256_of
 from training.prepare import read_cases
+
+INDEX, COMPLETE = "index.json", "complete"
+"""File that lists the latents, and its entry that is false while the stage *encode* writes them anew."""
 
 KEPT_IN_MEMORY = 4 * 2**30
 """Bytes of volumes that a process keeps; the least recently used ones are read again from disk."""
@@ -53,26 +57,45 @@ class LatentSet:
         return volume
 
 
+def read_index(run: Path) -> dict[str, Any]:
+    """The list of the latents in a run folder, with their scale factor.
+
+    Raises InputError where there is none yet, where encoding has not come to its end, or where the latents are not of
+    the run's present autoencoder. Which autoencoder that was is not compared where index or run folder do not tell.
+    """
+    path = run / "latents" / INDEX
+    if not path.is_file():
+        raise InputError(f"There are no latents in {path.parent} yet: run the stage 'encode' first.")
+    index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if not index.get(COMPLETE, True):
+        raise InputError(f"The latents in {path.parent} are not complete: run the stage 'encode' to its end.")
+    autoencoder = run / "autoencoder.pt"
+    if "autoencoder" in index and autoencoder.is_file() and index["autoencoder"] != sha256_of(autoencoder):
+        raise InputError(
+            f"The latents in {path.parent} are of another autoencoder than {autoencoder}, which was trained since: run "
+            "the stage 'encode' again."
+        )
+    return index
+
+
 def read_latents(run: Path, prepared: Path, split: str, channels: int) -> LatentSet:
     """The encoded volumes of ``split`` ("train" or "val") in a run folder.
 
     Args:
         channels: latent channels that the network expects.
 
-    Raises InputError where nothing is encoded yet, the split is empty, or the latents have other channels.
+    Raises InputError where :func:`read_index` does, the split is empty, or the latents have other channels.
     """
-    path = run / "latents" / "index.json"
-    if not path.is_file():
-        raise InputError(f"There are no latents in {path.parent} yet: run the stage 'encode' first.")
-    index = json.loads(path.read_text(encoding="utf-8"))
+    folder = run / "latents"
+    index = read_index(run)
     regions = _stated_regions(prepared, split)
-    entries = tuple(_entry(path.parent, entry, regions) for entry in index["latents"] if entry["split"] == split)
+    entries = tuple(_entry(folder, entry, regions) for entry in index["latents"] if entry["split"] == split)
     if not entries:
-        raise InputError(f"None of the latents in {path.parent} is of the split '{split}'; prepare and encode some.")
+        raise InputError(f"None of the latents in {folder} is of the split '{split}'; prepare and encode some.")
     found = _read(entries[0].path)[0].shape[0]
     if found != channels:
         raise InputError(
-            f"The latents in {path.parent} have {found} channels and network.unet.in_channels is {channels}; encode "
+            f"The latents in {folder} have {found} channels and network.unet.in_channels is {channels}; encode "
             "them again with the autoencoder of this config, or correct the config."
         )
     return LatentSet(entries, float(index["scale_factor"]))

@@ -17,6 +17,7 @@ from training.autoencoder_start import trained_autoencoder
 from training.encode import Encoder, encode
 from training.files import write_json
 from training.intensities import hu_to_unit
+from training.latents import read_latents
 from training.scale_factor import scale_factor_of
 
 
@@ -76,11 +77,11 @@ def test_an_interrupted_run_goes_on_with_the_next_case_to_the_same_latents(
     encoded: list[str] = []
     original = Encoder._encode
 
-    def watched(self: Encoder, meta: dict[str, Any], number: int) -> dict[str, Any]:
+    def watched(self: Encoder, meta: dict[str, Any]) -> dict[str, Any]:
         if len(encoded) == 1:
             raise KeyboardInterrupt
         encoded.append(meta["case_id"])
-        return original(self, meta, number)
+        return original(self, meta)
 
     monkeypatch.setattr(Encoder, "_encode", watched)
     with pytest.raises(KeyboardInterrupt):
@@ -102,6 +103,49 @@ def test_a_case_whose_image_has_changed_is_encoded_again(config: dict[str, Any])
     np.save(path, np.load(path) // 2)
     encode(config)
     assert not np.array_equal(before, np.load(Path(config["run"]) / "latents" / "case_0_0.npz")["latent"])
+
+
+def test_a_case_that_is_added_in_front_changes_no_other(config: dict[str, Any], tmp_path: Path) -> None:
+    path, folder = Path(config["prepared"]) / "cases.json", Path(config["run"]) / "latents"
+    cases = read_json(path)
+    write_json(path, cases | {"cases": [meta for meta in cases["cases"] if meta["case_id"] != "case_1"]})
+    encode(config)
+    kept = {file: file.stat().st_mtime_ns for file in folder.glob("case_[02]_*.npz")}
+    write_json(path, cases)
+    encode(config)
+    assert index_of(config)["latents"][0]["case_id"] == "case_1"
+    assert len(kept) == 3 and kept == {file: file.stat().st_mtime_ns for file in kept}
+    encode(config | {"run": str(_copy_of_autoencoder(config, tmp_path / "at once"))})
+    for file in kept:
+        assert np.array_equal(np.load(file)["mask"], np.load(tmp_path / "at once" / "latents" / file.name)["mask"])
+
+
+def test_latents_of_another_autoencoder_and_a_broken_off_second_encoding_are_refused(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode(config)
+    run, factor = Path(config["run"]), index_of(config)["scale_factor"]
+    latent_channels = config["network"]["autoencoder"]["latent_channels"]
+
+    def read() -> int:
+        return len(read_latents(run, Path(config["prepared"]), "train", latent_channels).entries)
+
+    assert read() == 4
+    config["autoencoder"]["steps"] = 2
+    train_autoencoder(config)
+    with pytest.raises(InputError, match="are of another autoencoder than"):
+        read()
+    original = Encoder._encode
+    with monkeypatch.context() as broken_off:
+        calls = iter([original])
+        broken_off.setattr(Encoder, "_encode", lambda *a: next(calls)(*a))
+        with pytest.raises(StopIteration):
+            encode(config)
+    assert index_of(config)["scale_factor"] == factor
+    with pytest.raises(InputError, match="are not complete: run the stage 'encode' to its end"):
+        read()
+    encode(config)
+    assert read() == 4
 
 
 def test_the_scale_factor_stays_when_cases_come_and_is_taken_over_when_fine_tuning(

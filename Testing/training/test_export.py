@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from SynthCTLib.cards import read_card
+from SynthCTLib.errors import InputError
 from SynthCTLib.loading import load_networks
 from SynthCTLib.networks import build_autoencoder, build_controlnet, build_unet
 from SynthCTLib.store import ModelStore
@@ -56,6 +57,14 @@ def test_the_exported_model_is_what_its_card_says_and_small_enough_to_embed(conf
     stored = torch.load(Path(config["run"]) / "controlnet.pt", weights_only=True)["ema"]["shadow"]
     key = "conv_in.conv.weight"
     assert torch.allclose(networks.unet.state_dict()[key], stored[f"unet.{key}"], atol=1e-3)
+
+
+def test_a_decoder_is_not_exported_with_latents_of_another_autoencoder(config: dict) -> None:
+    path = Path(config["run"]) / "latents" / "index.json"
+    write_json(path, json.loads(path.read_text()) | {"autoencoder": "0" * 64})
+    with pytest.raises(InputError, match="run the stage 'encode' again"):
+        export(config)
+    assert not Path(config["export"]["folder"]).exists()
 
 
 def test_a_measurement_of_other_weights_does_not_get_into_the_card(config: dict) -> None:
