@@ -37,7 +37,7 @@ def run_until_killed(config: dict[str, Any], stage: str, saves: int) -> None:
 
 def kill_while_saving(saves: int) -> None:
     """Let ``saves`` checkpoints be written, then half of one."""
-    save, done = loop.save_checkpoint, []
+    save, done = loop.save_checkpoint, list[Path]()
 
     def save_or_die(path: Path, state: dict[str, Any]) -> None:
         if len(done) == saves:

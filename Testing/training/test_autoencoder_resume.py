@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,9 @@ from training.__main__ import main
 from training.autoencoder import train_autoencoder
 from training.files import load_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEPS = 20
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Sums of several threads may be rounded in another way than those of the process that is killed."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def command(config: dict[str, Any]) -> list[str]:
@@ -46,7 +38,7 @@ def difference(a: Any, b: Any) -> list[str]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_cases(tmp_path / "prepared")
     broken = autoencoder_config(tmp_path, steps=STEPS, save_every=0, adversarial_from=10, critic_lead=5)

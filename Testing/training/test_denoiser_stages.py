@@ -17,6 +17,8 @@ from training.__main__ import main
 from training.denoiser import train_controlnet, train_diffusion
 from training.files import load_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STAGES = {"diffusion": train_diffusion, "controlnet": train_controlnet}
 
 
@@ -39,15 +41,6 @@ def equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
     pairs = [(one["model"], other["model"]), (one["ema"]["shadow"], other["ema"]["shadow"])]
     pairs += [(one["optimizer"]["state"][n], other["optimizer"]["state"][n]) for n in one["optimizer"]["state"]]
     return all(torch.equal(a[key], b[key]) for a, b in pairs for key in a)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    """Sums in one order, so that runs in different processes can be compared bit by bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("family", ["rflow", "ddpm"])
