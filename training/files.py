@@ -29,6 +29,14 @@ def save_arrays(path: Path, **arrays: Any) -> None:
     _save_arrays(np.savez_compressed, path, arrays)
 
 
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an ``.npy`` atomically; a file that shares its data with the old one (hard link) keeps it."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.save(file, array)
+    part.replace(path)
+
+
 def save_latent(path: Path, **arrays: Any) -> None:
     """Write arrays as an ``.npz`` that is read often and hardly shrinks, atomically and without compression."""
     _save_arrays(np.savez, path, arrays)

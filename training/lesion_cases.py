@@ -17,7 +17,7 @@ import numpy as np
 from SynthCTLib.labels import load_vocabulary
 from training.config import Config
 from training.encode import kind_of
-from training.files import write_json
+from training.files import save_array, write_json
 from training.prepare import read_cases
 from training.settings import read_settings
 from training.simulated_lesions import simulate_lesions
@@ -57,19 +57,19 @@ def _write_version(
         return None
     name = f"{meta['case_id']}_lesions_{version}"
     (folder / name).mkdir(exist_ok=True)
-    np.save(folder / name / "ct.npy", np.rint(hu).astype(np.int16))
-    np.save(folder / name / "mask.npy", mask)
+    save_array(folder / name / "ct.npy", np.rint(hu).astype(np.int16))
+    save_array(folder / name / "mask.npy", mask)
     names = [load_vocabulary().by_id(lesion).name for lesion in painted]
-    return {**meta, "case_id": name, "simulated_lesions": names}
+    kept = {key: value for key, value in meta.items() if key != "files"}  # hashes of the case without lesions
+    return {**kept, "case_id": name, "simulated_lesions": names}
 
 
 def _share_files(source: Path, target: Path) -> None:
-    """The same files in another folder, without a copy where the disk can do that."""
+    """The same files in another folder, without a copy where the disk can do that; those of an earlier run go."""
     target.mkdir(exist_ok=True)
     for file in source.iterdir():
         other = target / file.name
-        if other.exists():
-            continue
+        other.unlink(missing_ok=True)
         try:
             os.link(file, other)
         except OSError:

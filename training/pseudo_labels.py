@@ -17,7 +17,7 @@ from SynthCTLib.body import body_from_ct
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.volume import Volume
 from training.config import Config
-from training.files import write_json
+from training.files import save_array, write_json
 from training.prepare import read_cases
 
 BODY, TRACHEA, BRAIN, SKULL, CORD, STERNUM = 200, 57, 22, 120, 121, 122
@@ -299,7 +299,7 @@ def label(config: Config) -> None:
             atlas = config["label"]["atlas"].get(meta["case_id"])
             carried = carried_labels(prepared, atlas, case) if atlas else None
             mask = pseudo_label(case, carried)
-            np.save(folder / "mask.npy", mask)
+            save_array(folder / "mask.npy", mask)
             made[meta["case_id"]] = {
                 "given": int((case.given > 0).sum()),
                 "labels": len(np.unique(mask)),

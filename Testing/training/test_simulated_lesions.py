@@ -13,6 +13,7 @@ from benchmarks.lesion_contrast import compare
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.lesion import default_hosts, put_lesion
 from Testing.training.small_runs import chest_mask
+from training.files import save_array
 from training.lesion_cases import lesion_cases
 from training.simulated_lesions import LOOKS, paint_lesion, simulate_lesions
 
@@ -88,7 +89,14 @@ def test_the_stage_adds_cases_with_lesions_to_the_training_split_alone(tmp_path:
         np.save(folder / "ct.npy", np.rint(hu).astype(np.int16))
         np.save(folder / "mask.npy", mask)
         entries.append(
-            {"case_id": name, "split": split, "group": "x", "spacing": [2, 2, 2], "has_many_organ_labels": True}
+            {
+                "case_id": name,
+                "split": split,
+                "group": "x",
+                "spacing": [2, 2, 2],
+                "has_many_organ_labels": True,
+                "files": {},
+            }
         )
     (tmp_path / "prepared" / "cases.json").write_text(json.dumps({"cases": entries}))
     out = tmp_path / "with"
@@ -101,6 +109,28 @@ def test_the_stage_adds_cases_with_lesions_to_the_training_split_alone(tmp_path:
     for case in cases:
         labels = np.load(out / case["case_id"] / "mask.npy")
         assert bool(np.isin(labels, list(LOOKS)).any()) == ("simulated_lesions" in case)
+        assert ("files" in case) != ("simulated_lesions" in case)  # hashes of other arrays
+
+
+def test_cases_beside_lesions_follow_the_prepared_ones_and_never_change_them(tmp_path: Path) -> None:
+    source = tmp_path / "prepared" / "a"
+    source.mkdir(parents=True)
+    np.save(source / "ct.npy", np.full((4, 4, 4), 10, np.int16))
+    np.save(source / "mask.npy", np.full((4, 4, 4), 200, np.uint8))
+    entry = {"case_id": "a", "split": "val", "group": "x", "spacing": [2, 2, 2], "has_many_organ_labels": False}
+    (tmp_path / "prepared" / "cases.json").write_text(json.dumps({"cases": [entry]}))
+    out = tmp_path / "with"
+    config = {
+        "seed": 1,
+        "prepared": str(tmp_path / "prepared"),
+        "lesions": {"folder": str(out), "versions": {"rich": 0, "other": 0}},
+    }
+    lesion_cases(config)
+    save_array(out / "a" / "mask.npy", np.zeros((4, 4, 4), np.uint8))
+    assert np.load(source / "mask.npy").min() == 200
+    save_array(source / "ct.npy", np.full((4, 4, 4), 20, np.int16))
+    lesion_cases(config)
+    assert np.load(out / "a" / "ct.npy").min() == 20 and np.load(out / "a" / "mask.npy").min() == 200
 
 
 def test_lesion_contrast_tells_the_lesion_its_organ_and_the_rest_of_the_body_apart() -> None:
