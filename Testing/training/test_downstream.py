@@ -13,10 +13,12 @@ from monai.auto3dseg.utils import datafold_read
 
 from SynthCTLib.errors import InputError
 from Testing.training.downstream_cases import STRUCTURES, small_config, write_patients
+from training.downstream import material as material_module
 from training.downstream.cases import LabeledVolume, labeled_cases
 from training.downstream.experiment import downstream
 from training.downstream.folds import assign_folds, share_of
-from training.downstream.material import Material
+from training.downstream.material import Material, state_of
+from training.downstream.page import short_commit
 from training.downstream.runs import Run
 from training.downstream.synthetic import refuse_seen
 
@@ -99,6 +101,8 @@ def test_one_command_trains_all_arms_and_goes_on_where_it_was_stopped(config: di
             arms = found["arms"][name][metric]
             difference = arms["real + synthetic"]["mean"] - arms["real twice"]["mean"]
             assert compared["difference"] == pytest.approx(difference) and 0 <= compared["p"] <= 1
+    commits = {json.loads(path.read_text())["commit"] for path in (Path(config["run"]) / "results").iterdir()}
+    assert card["result_commits"] == sorted(commits)
     page = Path(config["page"]).read_text()
     assert page.startswith("# Words\n") and page.endswith("after\n") and "| 50 % | real twice |" in page
     assert Path(config["figure"]).read_bytes().startswith(b"\x89PNG")
@@ -147,3 +151,33 @@ def test_a_config_that_cannot_be_used_is_refused_before_anything_is_made(
     with pytest.raises(InputError, match=message):
         downstream(config | change)
     assert not Path(config["run"]).exists()
+
+
+def test_a_place_where_results_cannot_be_written_is_found_before_the_grid(config: dict, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'figure' must be a file below"):
+        downstream(config | {"figure": str(tmp_path.parent / "figure.png")})
+    Path(config["page"]).write_text("# Words\n")
+    with pytest.raises(InputError, match="has no lines '<!-- downstream: begin -->'"):
+        downstream(config)
+    assert not Path(config["run"]).exists()
+
+
+def test_the_state_of_results_changes_with_prepared_data_and_with_the_weights_of_the_generator(
+    config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    material = Material({}, {"p0": 0})
+    states = [state_of(config, ["seed"], material), state_of(config, ["seed"], material)]
+    with monkeypatch.context() as other:
+        other.setattr(material_module, "weights_of", lambda _: ["0" * 64])
+        states.append(state_of(config, ["seed"], material))
+    path = Path(config["prepared"]) / "cases.json"
+    path.write_text(path.read_text() + "\n")
+    states.append(state_of(config, ["seed"], material))
+    assert states[0] == states[1] and len(set(states)) == 3
+
+
+def test_a_commit_is_shortened_and_keeps_what_is_said_about_it() -> None:
+    assert short_commit("0123456789abcdef" * 2 + "01234567, with uncommitted changes") == (
+        "0123456789ab, with uncommitted changes"
+    )
+    assert short_commit("unknown (not run from a git checkout)") == "unknown (not run from a git checkout)"

@@ -81,7 +81,8 @@ def test_one_command_pretrains_on_synthetic_cts_of_training_patients_and_compare
         (0, 1.0, "pre-trained on synthetic"),
     ]
     assert card["n"] == 2 and set(card["folds"].values()) == {0} and card["pretraining"]["steps"] == 1
-    checkpoint = torch.load(Path(config["run"]) / "inpainting-0.pt", weights_only=True)
+    (path,) = Path(config["run"]).glob("inpainting-0-*.pt")
+    checkpoint = torch.load(path, weights_only=True)
     learned = {key.split("module.")[-1]: value for key, value in checkpoint["model"].items()}[first]
     assert not torch.equal(started[0], learned) and torch.equal(started[1], learned)
 
@@ -103,6 +104,12 @@ def test_pretraining_uses_no_synthetic_ct_of_a_patient_who_is_tested(
         swin_unetr_ssl(config)
     material = swin_unetr.gather(config)
     assert sorted(seen) == sorted(patient for patient, fold in material.folds.items() if fold != 0)
+
+
+def test_weights_of_a_network_without_a_last_layer_of_that_name_are_refused() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    with pytest.raises(InputError, match="all layers but a last one called 'out'"):
+        swin_unetr._take_over(network, network.state_dict())
 
 
 def test_other_arms_are_refused(config: dict) -> None:

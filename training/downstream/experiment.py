@@ -14,16 +14,17 @@ from lightning_fabric import Fabric
 from SynthCTLib.errors import InputError
 from training.config import Config
 from training.downstream.auto3dseg import write_auto3dseg
-from training.downstream.material import SOURCES, Material, gather
+from training.downstream.material import SOURCES, Material, gather, state_of
 from training.downstream.report import report
-from training.downstream.runs import Run, complete, fingerprint, full_grid
+from training.downstream.runs import Run, complete, full_grid
 from training.downstream.scores import Scores
 from training.downstream.segmenter import build_network, scores_of, train_segmenter
 from training.downstream.settings import check_config
 from training.loop import start_fabric
 
+NAME = "downstream"
 DECIDING = ("seed", "spacing", "structures", "generator", "folds", "arms", "tolerance_mm", "network", "training")
-"""Parts of the config that a result depends on, beside the data."""
+"""Parts of the config that a result depends on, beside data and weights."""
 
 
 def downstream(config: Config) -> None:
@@ -33,15 +34,15 @@ def downstream(config: Config) -> None:
         InputError: a config that cannot be used, an arm of unknown volumes, too few cases, or a generator that knows
             one of the patients.
     """
-    check_config(config)
+    check_config(config, NAME)
     _check_arms(config)
     material = gather(config)
     write_auto3dseg(material.volumes, material.folds, config)
     fabric = start_fabric(config, config["training"]["precision"])
-    state = fingerprint([config[key] for key in DECIDING], sorted(material.folds.items()))
+    state = state_of(config, DECIDING, material)
     folder = Path(config["run"]) / "results"
     results = complete(full_grid(config), folder, state, lambda run: _train_and_test(run, material, config, fabric))
-    report(config, "downstream", results)
+    report(config, NAME, results)
 
 
 def _check_arms(config: Config) -> None:

@@ -1,4 +1,8 @@
-"""Who is in which fold, and who belongs to a share of the training patients: by hash, so that it never changes."""
+"""Who is in which fold, and who belongs to a share of the training patients: by rank of a hash.
+
+The same patients and seed give the same folds and shares, in whatever order they come; one patient more or less can
+move the others.
+"""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from monai.transforms import RandCoarseDropout
 
 from training.config import Config
 from training.downstream.cases import LabeledVolume
-from training.downstream.segmenter import LabeledPatches, build_network
-from training.loop import Rhythm, run_stage
+from training.downstream.segmenter import CLIP, LabeledPatches, build_network
+from training.loop import Rhythm, clip_gradients, run_stage
 from training.progress import RunLog
 from training.schedule import warmup_cosine
 from training.step_draws import micro_draws
@@ -66,9 +66,9 @@ class Inpainting:
         loss = self._loss(self.patches, step)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=1.0)
+        norm = clip_gradients(self.fabric, self.model, self.optimizer, CLIP)
         self.optimizer.step()
-        return {"loss": loss.item(), "lr": self.optimizer.param_groups[0]["lr"]}
+        return {"loss": loss.item(), "lr": self.optimizer.param_groups[0]["lr"], **norm}
 
     @torch.no_grad()
     def validate(self, step: int, log: RunLog) -> None:

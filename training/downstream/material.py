@@ -9,8 +9,9 @@ from SynthCTLib.errors import InputError
 from training.config import Config
 from training.downstream.cases import LabeledVolume, labeled_cases
 from training.downstream.folds import assign_folds, share_of
-from training.downstream.runs import Run
-from training.downstream.synthetic import refuse_seen, synthetic_of
+from training.downstream.runs import Run, fingerprint
+from training.downstream.synthetic import refuse_seen, synthetic_of, weights_of
+from training.provenance import data_hash
 
 SOURCES = ("real", "synthetic")
 
@@ -31,6 +32,16 @@ class Material:
     def test(self, fold: int) -> list[LabeledVolume]:
         """The real CTs of the fold's patients."""
         return [self.volumes["real"][patient] for patient, place in self.folds.items() if place == fold]
+
+
+def state_of(config: Config, deciding: Sequence[str], material: Material) -> str:
+    """Changes with all that a result depends on: keys of the config, prepared data, folds and generator."""
+    return fingerprint(
+        [config[key] for key in deciding],
+        data_hash(config["prepared"]),
+        sorted(material.folds.items()),
+        weights_of(config["generator"]),
+    )
 
 
 def gather(config: Config) -> Material:

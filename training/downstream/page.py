@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,23 @@ def fill_block(page: Path, name: str, text: str) -> None:
     Raises:
         InputError: the page has no such block.
     """
+    head, tail = around_block(page, name)
+    write_text(page, f"{head}\n{text}\n{tail}")
+
+
+def around_block(page: Path, name: str) -> tuple[str, str]:
+    """What stands before and after the text of a block, with its comments.
+
+    Raises:
+        InputError: the page has no such block.
+    """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before = page.read_text(encoding="utf-8") if page.is_file() else f"{begin}\n{end}\n"
     head, found, rest = before.partition(begin)
     _, closed, tail = rest.partition(end)
     if not (found and closed):
         raise InputError(f"{page} has no lines '{begin}' and '{end}'; put them where the results belong.")
-    write_text(page, f"{head}{begin}\n{text}\n{end}{tail}")
+    return head + begin, end + tail
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -40,3 +51,8 @@ def value_text(value: dict[str, Any]) -> str:
     """Mean and 95 % interval."""
     low, high = value["interval_95"]
     return f"{value['mean']:.3f} ({low:.3f}-{high:.3f})"
+
+
+def short_commit(told: str) -> str:
+    """What :func:`training.provenance.commit` tells, the hash with 12 of its 40 digits."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28}\b", r"\1", told)

@@ -10,7 +10,7 @@ import numpy as np
 
 from training.config import Config
 from training.downstream.figure import Curve, write_figure
-from training.downstream.page import fill_block, percent, table, value_text
+from training.downstream.page import fill_block, percent, short_commit, table, value_text
 from training.downstream.runs import RunResult
 from training.downstream.scores import METRICS, OVERALL
 from training.downstream.statistics import mean_with_interval, paired_comparison
@@ -41,6 +41,7 @@ def report(config: Config, name: str, results: Sequence[RunResult]) -> None:
         "data": data_hash(config["prepared"]),
         "command": command(),
         "commit": commit(),
+        "result_commits": sorted({result.commit for result in results}),
         **{key: config[key] for key in COPIED if key in config},
         "folds": dict(sorted(tested.items())),
         "shares": shares,
@@ -107,8 +108,9 @@ def _by_seed(results: Sequence[RunResult], config: Config) -> list[dict[str, Any
 
 def page_text(card: dict[str, Any], structures: Sequence[str], config: Config) -> str:
     """Tables of means and of comparisons, with the command, as Markdown."""
+    commits = "; ".join(short_commit(name) for name in card["result_commits"])
     head = (
-        f"`{card['command']}`, commit {card['commit'][:12]}: {card['n']} patients tested in "
+        f"`{card['command']}`, commit {commits}: {card['n']} patients tested in "
         f"{len(set(card['folds'].values()))} of {config['folds']} folds, seed {', '.join(map(str, config['seeds']))}."
     )
     means = [

@@ -13,6 +13,7 @@ from typing import Any
 from training.config import Config
 from training.downstream.scores import Scores
 from training.files import write_json
+from training.provenance import commit
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,11 @@ class Run:
 
 @dataclass(frozen=True)
 class RunResult:
-    """Scores of a run's test cases by patient."""
+    """Scores of a run's test cases by patient, and the commit that they were computed with."""
 
     run: Run
     scores: dict[str, Scores]
+    commit: str
 
 
 def full_grid(config: Config) -> list[Run]:
@@ -61,20 +63,20 @@ def complete(
     results, began, done = [], time.monotonic(), 0
     for number, run in enumerate(grid, 1):
         path = folder / f"{run.name}.json"
-        scores = _kept(path, state)
-        if scores is None:
-            scores = work(run)
-            write_json(path, {"state": state, "run": asdict(run), "scores": scores})
+        kept = _kept(path, state)
+        if kept is None:
+            kept = {"state": state, "run": asdict(run), "commit": commit(), "scores": work(run)}
+            write_json(path, kept)
             done += 1
             left = (time.monotonic() - began) / done * (len(grid) - number) / 60
             print(f"{number}/{len(grid)} {run.name} [{left:.0f} min left]", flush=True)
-        results.append(RunResult(run, scores))
+        results.append(RunResult(run, kept["scores"], kept["commit"]))
     return results
 
 
-def _kept(path: Path, state: str) -> dict[str, Scores] | None:
+def _kept(path: Path, state: str) -> dict[str, Any] | None:
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return kept["scores"] if kept["state"] == state else None
+    return kept if kept["state"] == state else None

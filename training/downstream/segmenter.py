@@ -20,6 +20,7 @@ from training.downstream.augmentation import Augmentation
 from training.downstream.cases import LabeledVolume
 from training.downstream.scores import Scores, score
 from training.intensities import hu_to_unit
+from training.loop import clip_gradients
 from training.schedule import warmup_cosine
 from training.step_draws import micro_draws
 
@@ -93,7 +94,7 @@ def train_segmenter(
     (that of other classes is 1).
 
     Raises:
-        SynthCTError: the loss is no finite number.
+        SynthCTError: the loss or the norm of its gradients is no finite number.
     """
     optimizer = torch.optim.AdamW(network.parameters(), settings["lr"], weight_decay=settings["weight_decay"])
     model, optimizer = fabric.setup(network, optimizer)
@@ -107,13 +108,18 @@ def train_segmenter(
             group["lr"] = settings["lr"] * warmup_cosine(step, settings["warmup"], steps)
         image, classes = (fabric.to_device(batch) for batch in patches.batch(step))
         value = loss(model(image).float(), classes)
-        if not math.isfinite(value.item()):
-            raise SynthCTError(f"The loss of the segmenter is no finite number in step {step}; use a smaller lr.")
+        _require_finite({"loss": value.item()}, step)
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(value)
-        fabric.clip_gradients(model, optimizer, max_norm=CLIP)
+        _require_finite(clip_gradients(fabric, model, optimizer, CLIP), step)
         optimizer.step()
     return model.eval()
+
+
+def _require_finite(scalars: Mapping[str, float], step: int) -> None:
+    for name, value in scalars.items():
+        if not math.isfinite(value):
+            raise SynthCTError(f"The {name} of the segmenter is no finite number in step {step}; use a smaller lr.")
 
 
 @torch.no_grad()

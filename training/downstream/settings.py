@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from SynthCTLib.errors import InputError
 from training.config import Config
+from training.downstream.page import around_block
 from training.settings import read_settings, require_keys
 
 KEYS = (
@@ -13,8 +16,11 @@ KEYS = (
 )  # fmt: skip
 
 
-def check_config(config: Config) -> None:
-    """Raise InputError, naming the key, for a missing entry, or one that cannot be used."""
+def check_config(config: Config, name: str) -> None:
+    """Raise InputError, naming the key, for a missing entry, or one that cannot be used.
+
+    ``name``: of the block of ``page`` that will be written.
+    """
     require_keys(config, *KEYS)
     read_settings(config, "training", "segmenter")
     if not config["shares"] or not all(0 < share <= 1 for share in config["shares"]):
@@ -24,3 +30,7 @@ def check_config(config: Config) -> None:
     unknown = {arm for pair in config["compare"] for arm in pair} - set(config["arms"])
     if unknown:
         raise InputError(f"There is no arm '{sorted(unknown)[0]}' to compare; known: {', '.join(config['arms'])}.")
+    page = Path(config["page"])
+    around_block(page, name)
+    if not Path(config["figure"]).is_relative_to(page.parent):
+        raise InputError(f"'figure' must be a file below {page.parent}, the folder of 'page', which shows it.")

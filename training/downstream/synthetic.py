@@ -45,12 +45,15 @@ def refuse_seen(cases: Sequence[LabeledVolume], generator: Config) -> None:
         raise InputError(f"The generator was trained on {both[0]} ({len(both)} in all); leave such patients out.")
 
 
+def weights_of(generator: Config) -> list[str]:
+    """SHA-256 of each file of the model that ``generator`` names."""
+    return [file["sha256"] for file in load_card(generator["model"], ModelStore()).files.values()]
+
+
 def synthetic_of(cases: Sequence[LabeledVolume], config: Config) -> list[LabeledVolume]:
     """The same cases with the CT that the model of ``generator`` makes from their masks; each is made only once."""
     generator, kept = config["generator"], Kept()
-    card = load_card(generator["model"], ModelStore())
-    weights = [file["sha256"] for file in card.files.values()]
-    made = []
+    weights, made = weights_of(generator), []
     for number, case in enumerate(cases):
         seed = config["seed"] + number
         text = json.dumps([weights, generator["preset"], seed, hashlib.sha256(case.mask.tobytes()).hexdigest()])
