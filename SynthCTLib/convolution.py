@@ -49,7 +49,7 @@ def in_float32(weight: torch.Tensor) -> bool:
 def scratch(weight: torch.Tensor, size: Sequence[int]) -> int | None:
     """Bytes that an output of ``size`` takes beside it; None where that is a copy of the input, if it needs padding."""
     if winograd.suits(weight, size):
-        return winograd.scratch(weight)
+        return winograd.scratch(weight, size)
     if in_float32(weight):
         plane = prod(size[1:]) * sum(weight.shape[:2])
         return 4 * max(SLAB, 3 * plane)

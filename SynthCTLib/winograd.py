@@ -61,12 +61,21 @@ def suits(weight: torch.Tensor, size: Sequence[int]) -> bool:
     )
 
 
-def scratch(weight: torch.Tensor) -> int:
-    """Bytes that :func:`convolve` takes beside input and output, at most."""
+def scratch(weight: torch.Tensor, size: Sequence[int]) -> int:
+    """Bytes that :func:`convolve` takes beside input and output of this size, at most.
+
+    The transformed kernel, and beside it either its taps (a float32 copy and one in order) or what a block of tiles
+    takes: the most is held either while the input of one sixth is transformed, with the results of the sixth before
+    still there, or at the very end.
+    """
     out, channels = weight.shape[:2]
-    kernels = REACH**3 * out * channels
-    tiles = TILES * (REACH**3 * (channels + out) + STEP**3 * out)
-    return 4 * (kernels + max(kernels, tiles))
+    x, y, z = _block([-(-n // STEP) for n in size])
+    plane = (STEP * y + REACH - STEP) * (STEP * z + REACH - STEP)
+    inputs = (STEP * x + REACH - STEP + REACH * x) * plane * channels
+    sums = (REACH * STEP**2 + REACH**2 + REACH * STEP) * out
+    latest = max(3 * REACH**2 * channels + sums, REACH**2 * channels + sums + STEP**3 * out)
+    taps = 2 * 27 * out * channels
+    return 4 * (REACH**3 * out * channels + out + max(taps, inputs + x * y * z * latest))
 
 
 def convolve(
