@@ -53,7 +53,7 @@ cases name their sources and licences.
 class SynthCTParameterNode:
     """Everything that the panel remembers in the scene; sizes in voxels, spacings in mm.
 
-    No steps, sizes or spacings, and a guidance or temperature below 0, mean: as the model says.
+    No steps, a size or a spacing of 0, and a guidance or temperature below 0, mean: as the model says.
     """
 
     inputNode: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None

@@ -15,8 +15,8 @@ def readParameters(node: Any, modelsFolder: Path | None = None) -> RunParameters
     return RunParameters(
         model=node.modelId,
         region=node.region.value or None,
-        size=(node.sizeX, node.sizeY, node.sizeZ) if node.customGrid else None,
-        spacing=(node.spacingInPlane, node.spacingInPlane, node.spacingSlice) if node.customGrid else None,
+        size=_size(node),
+        spacing=_spacing(node),
         preset=node.preset.value,
         steps=node.steps or None,
         guidance=node.guidance if node.guidance >= 0 else None,
@@ -33,9 +33,9 @@ def readParameters(node: Any, modelsFolder: Path | None = None) -> RunParameters
 def caseSettings(node: Any) -> dict[str, Any]:
     """The settings that a case file keeps (``settings`` of case.json)."""
     settings: dict[str, Any] = {"seed": node.seed, "preset": node.preset.value}
-    if node.customGrid:
-        settings["size"] = [node.sizeX, node.sizeY, node.sizeZ]
-        settings["spacing"] = [node.spacingInPlane, node.spacingInPlane, node.spacingSlice]
+    for key, values in (("size", _size(node)), ("spacing", _spacing(node))):
+        if values is not None:
+            settings[key] = list(values)
     return settings
 
 
@@ -69,3 +69,15 @@ def writeParameters(node: Any, parameters: RunParameters) -> None:
     known = [choice.value for choice in DeviceChoice]
     node.device = DeviceChoice(parameters.device) if parameters.device in known else DeviceChoice.AUTOMATIC
     node.onInputGrid = parameters.grid == "input"
+
+
+def _size(node: Any) -> tuple[int, int, int] | None:
+    """Voxels toward right, anterior, superior; None unless the user has chosen all three."""
+    size = (node.sizeX, node.sizeY, node.sizeZ)
+    return size if node.customGrid and all(size) else None
+
+
+def _spacing(node: Any) -> tuple[float, float, float] | None:
+    """Millimeters toward right, anterior, superior; None unless the user has chosen both."""
+    spacing = (node.spacingInPlane, node.spacingInPlane, node.spacingSlice)
+    return spacing if node.customGrid and all(spacing) else None

@@ -67,6 +67,42 @@ def test_sizes_and_spacings_that_nobody_has_chosen_are_those_of_the_model(ui: An
     assert node.spacingSlice == default["spacing"][2]
 
 
+@pytest.mark.parametrize(
+    ("box", "name"),
+    [
+        ("spacingInPlaneSpinBox", "spacingInPlane"),
+        ("spacingSliceSpinBox", "spacingSlice"),
+        ("temperatureSpinBox", "temperature"),
+        ("guidanceSpinBox", "guidance"),
+    ],
+)
+def test_a_number_below_one_can_be_typed(ui: Any, node: Any, box: str, name: str) -> None:
+    from PySide6.QtCore import Qt
+    from PySide6.QtTest import QTest
+
+    ui.customGridCheckBox.checked = True
+    spin_box = getattr(ui, box)
+    spin_box.selectAll()
+    for key in "0.8":
+        QTest.keyClicks(spin_box, key)
+    QTest.keyClick(spin_box, Qt.Key.Key_Return)
+    assert (spin_box.value, getattr(node, name)) == (0.8, 0.8)
+
+
+def test_without_the_panel_no_size_and_no_spacing_are_left_to_the_model() -> None:
+    from types import SimpleNamespace
+
+    from SynthCTModule.PanelSettings import caseSettings
+
+    choice = SimpleNamespace(value="best")
+    node = SimpleNamespace(
+        customGrid=True, sizeX=128, sizeY=128, sizeZ=0, spacingInPlane=0.0, spacingSlice=2.5, seed=1, preset=choice
+    )
+    assert caseSettings(node) == {"seed": 1, "preset": "best"}
+    node.sizeZ, node.spacingInPlane = 96, 0.8
+    assert caseSettings(node) == {"seed": 1, "preset": "best", "size": [128, 128, 96], "spacing": [0.8, 0.8, 2.5]}
+
+
 def test_a_grid_that_cuts_nothing_is_planned_for_the_region(chest: Any, ui: Any, node: Any) -> None:
     automatic = ui.fieldOfViewLabel.text
     ui.regionComboBox.setCurrentIndex(ui.regionComboBox.findText("Chest"))
