@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import psutil
@@ -96,24 +98,45 @@ def test_a_parent_is_known_by_its_start_and_not_by_its_number_alone(monkeypatch:
     assert parent.is_gone()
 
 
-def test_a_run_that_does_not_stop_after_its_parent_is_ended_hard(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = threading.Event()
-    codes: list[int] = []
+@pytest.fixture
+def hard_ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleQueue[int]]:
+    """Exit codes of hard ends, which come at once and end only the thread that watches.
+
+    That thread has ended before os._exit is the real one again, which would end the tests.
+    """
+    codes: SimpleQueue[int] = SimpleQueue()
+    over = threading.Event()
+    before = set(threading.enumerate())
 
     def end(code: int) -> None:
-        codes.append(code)
-        ended.set()
-        threading.Event().wait()  # nothing comes after os._exit; the thread is a daemon
+        codes.put(code)
+        over.wait()
+        raise SystemExit
 
+    look = watching._look
+
+    def quiet_look(*arguments: Any) -> None:
+        with contextlib.suppress(SystemExit):  # pytest warns of one that ends a thread
+            look(*arguments)
+
+    monkeypatch.setattr(watching, "_look", quiet_look)
     monkeypatch.setattr(watching, "LAST_SECONDS", 0.0)
     monkeypatch.setattr(watching.os, "_exit", end)
+    yield codes
+    over.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)
+
+
+def test_a_run_that_does_not_stop_after_its_parent_is_ended_hard(hard_ends: SimpleQueue[int]) -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     stopped = threading.Event()
     watch(stopped.set, None, child.pid)
-    assert ended.wait(10) and codes == [130] and stopped.is_set()
+    assert hard_ends.get(timeout=PATIENCE) == 130 and stopped.is_set()
 
 
+@pytest.mark.usefixtures("hard_ends")
 def test_a_command_stops_when_its_parent_has_ended(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,7 +144,6 @@ def test_a_command_stops_when_its_parent_has_ended(
         for _ in range(int(PATIENCE / 0.05)):
             time.sleep(0.05)
 
-    monkeypatch.setattr(watching, "LAST_SECONDS", 1e6)  # no hard end: that would be the end of the tests
     monkeypatch.setattr("SynthCTLib.cli.doctor.run_doctor", work)
     before = signal.getsignal(signal.SIGTERM)
     parent = subprocess.Popen([sys.executable, "-c", ""])
