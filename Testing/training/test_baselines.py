@@ -12,14 +12,17 @@ import pytest
 import torch
 from torch import nn
 
+from SynthCTLib.errors import InputError
 from training.baselines import fit as fit_module
 from training.baselines.compare import METHODS, baselines, train
 from training.baselines.fit import fit
 from training.baselines.ha_gan_networks import Generator
-from training.baselines.tables import BEGIN, END, write_tables
+from training.baselines.tables import BEGIN, END
 from training.baselines.volumes import on_grid, read_volumes, training_volumes
 from training.config import load_config
 from training.files import write_json
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "baselines.json"
 SHAPE = (32, 32, 16)
@@ -116,7 +119,7 @@ def test_a_killed_run_goes_on_as_if_it_never_was(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(fit_module, "seconds_now", lambda _: float(next(ticks)))  # a second a step
         return fit(phase, tmp_path / folder, 9, 5, device)
 
-    monkeypatch.setattr(fit_module, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(fit_module, "SAVE_EVERY", -1.0)  # a checkpoint after every step, also by a coarse clock
     whole, broken, resumed = Line(), Line(kill_at=4), Line()
     assert run(whole, "whole") == {"seconds": 9, "steps": 9}
     with pytest.raises(KeyboardInterrupt):
@@ -172,10 +175,23 @@ def test_a_method_gets_a_scorecard_and_a_line_in_the_tables(config: dict, tmp_pa
     assert f"| {mean['value']:.1f} | {mean['ratio']:.2f} |" in page and f"| {mean['floor']:.1f} | 1 |" in page
 
 
-def test_an_unknown_method_and_a_page_without_marks_are_refused(config: dict, tmp_path: Path) -> None:
+def test_an_unknown_method_and_a_page_without_marks_are_refused_before_anything_is_trained(
+    config: dict, tmp_path: Path
+) -> None:
     unknown = deepcopy(config) | {"methods": ["vae"]}
-    with pytest.raises(ValueError, match="no method 'vae'; choose from pixel-ddpm, ldm"):
+    with pytest.raises(InputError, match="no method 'vae'; choose from pixel-ddpm, ldm"):
         baselines(unknown)
     (tmp_path / "page.md").write_text("no marks", encoding="utf-8")
-    with pytest.raises(ValueError, match="must have the lines"):
-        write_tables(tmp_path / "page.md", tmp_path, ["ldm"])
+    with pytest.raises(InputError, match="must have the lines"):
+        baselines(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_cases_that_are_not_there_and_a_checkpoint_of_other_networks_are_named(config: dict, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no 'train' cases of 'b'"):
+        read_volumes(config | {"group": "b"}, "train")
+    fit(Line(), tmp_path, 1e-9, 5, torch.device("cpu"))
+    other = Line()
+    other.network = nn.Linear(2, 1)
+    with pytest.raises(InputError, match="is of other networks than the config describes"):
+        fit(other, tmp_path, 1.0, 5, torch.device("cpu"))

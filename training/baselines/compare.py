@@ -13,12 +13,13 @@ import numpy as np
 import torch
 
 from SynthCTLib.device import choose_device
+from SynthCTLib.errors import InputError
 from training.baselines.ha_gan import train_ha_gan
 from training.baselines.ldm import train_ldm
 from training.baselines.method import Trained, Work
 from training.baselines.ours import train_conditional, train_unconditional
 from training.baselines.pixel_ddpm import train_pixel_ddpm
-from training.baselines.tables import write_tables
+from training.baselines.tables import read_page, write_tables
 from training.baselines.volumes import read_volumes, training_volumes
 from training.config import Config
 from training.files import write_json, write_text
@@ -46,11 +47,12 @@ def baselines(config: Config) -> None:
     """Train and judge the config's ``methods``, one after the other; what is there already is not made again.
 
     Raises:
-        ValueError: an unknown method, or no cases.
+        InputError: an unknown method, no cases, or a page without marks for the tables.
     """
     for name in config["methods"]:
         if name not in METHODS:
-            raise ValueError(f"There is no method '{name}'; choose from {', '.join(METHODS)}.")
+            raise InputError(f"There is no method '{name}'; choose from {', '.join(METHODS)}.")
+    read_page(Path(config["table"]))  # an error after the training would be late
     training, held_out = read_volumes(config, "train"), read_volumes(config, "val")
     for name in config["methods"]:
         trained = train(config, name, training)

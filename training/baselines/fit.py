@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from SynthCTLib.errors import InputError
 from training.ema import ExponentialMovingAverage
 from training.files import load_checkpoint, save_checkpoint
 from training.progress import RunLog
@@ -57,6 +58,7 @@ def seconds_now(device: torch.device) -> float:
 def fit(phase: Phase, folder: Path, seconds: float, seed: int, device: torch.device) -> dict[str, float]:
     """Train for ``seconds`` in all, over as many runs as it takes; the network then has its averaged weights.
 
+    Raises InputError where the checkpoint is of other networks or optimizers.
     ``<folder>/<phase.name>.pt`` always holds the newest state. Returns the ``seconds`` spent and the ``steps`` taken.
     """
     path = folder / f"{phase.name}.pt"
@@ -88,10 +90,15 @@ def _resume(phase: Phase, ema: ExponentialMovingAverage, path: Path) -> tuple[in
     state = load_checkpoint(path)
     if state is None:
         return 0, 0.0
-    phase.network.load_state_dict(state["network"])
-    ema.load_state_dict(state["ema"])
-    for optimizer, stored in zip(phase.optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(stored)
+    try:
+        phase.network.load_state_dict(state["network"])
+        ema.load_state_dict(state["ema"])
+        for optimizer, stored in zip(phase.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(stored)
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is of other networks than the config describes; restore the config or choose another 'run'."
+        ) from error
     return state["step"], state["seconds"]
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from SynthCTLib.errors import InputError
 from training.files import write_text
 
 BEGIN, END = "<!-- tables of the scorecards: begin -->", "<!-- tables of the scorecards: end -->"
@@ -16,22 +17,27 @@ TITLES = {
 }
 
 
+def read_page(page: Path) -> tuple[str, str]:
+    """What stands before and after the tables of ``page``. Raises InputError unless it has both marks once."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise InputError(f"{page} must have the lines '{BEGIN}' and '{END}' once each: the tables go between them.")
+    before, rest = text.split(BEGIN)
+    return before, rest.split(END)[1]
+
+
 def write_tables(page: Path, folder: Path, methods: list[str]) -> None:
     """Put the tables of all methods that have a scorecard in ``folder`` between the marks of ``page``.
 
     Raises:
-        ValueError: the page lacks the marks.
+        InputError: the page lacks the marks.
     """
-    text = page.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{page} must have the lines '{BEGIN}' and '{END}' once each: the tables go between them.")
+    before, after = read_page(page)
     cards = [
         json.loads(path.read_text(encoding="utf-8"))
         for path in (folder / f"{m}.json" for m in methods)
         if path.is_file()
     ]
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
     write_text(page, f"{before}{BEGIN}\n\n{tables(cards)}\n{END}{after}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from SynthCTLib.errors import InputError
 from training.config import Config
 from training.encode import mirror_table, resample
 from training.files import save_arrays
@@ -41,7 +42,7 @@ def read_volumes(config: Config, split: str) -> list[Scan]:
     """The cases of the config's ``group`` and of a split on the config's grid; kept in the run folder.
 
     Raises:
-        ValueError: there are none.
+        InputError: there are none.
     """
     shape, spacing = config["grid"]["shape"], config["grid"]["spacing"]
     folder = Path(config["run"]) / "volumes" / f"{'x'.join(map(str, shape))}-{'x'.join(map(str, spacing))}"
@@ -57,7 +58,7 @@ def read_volumes(config: Config, split: str) -> list[Scan]:
         with np.load(path) as stored:
             scans.append(Scan(meta["case_id"], stored["hu"], stored["mask"], tuple(spacing), meta["group"]))
     if not scans:
-        raise ValueError(f"{config['prepared']} has no '{split}' cases of '{config['group']}': run 'prepare' first.")
+        raise InputError(f"{config['prepared']} has no '{split}' cases of '{config['group']}': run 'prepare' first.")
     return scans
 
 
