@@ -31,8 +31,8 @@ def unit_to_hu(unit: np.ndarray, intensity: Mapping[str, Any], mask: np.ndarray)
     for slab, labels, target in zip(unit, mask, result, strict=True):
         if not np.isfinite(slab).all():
             raise ModelError(
-                "The model gave values that are not numbers; check its files with 'synthct models verify', or use "
-                "--device cpu, which computes with full precision."
+                "The model gave values that are not numbers; check its files with 'synthct models verify', or try "
+                "another --device, which may compute with another precision."
             )
         hu = np.rint(np.clip(slab, 0.0, 1.0) * (high - low) + low)
         target[...] = np.where(labels == 0, background, hu)

@@ -7,9 +7,10 @@ libraries, weights and loading included. The baseline's networks are built in fl
 reference's loading adds is not held against it), the engine's loaded from files in half precision, as imported with
 --half. The last line is JSON: ``ratio_equal_steps`` (baseline seconds / engine seconds, both with --steps of exact
 Euler), ``ratio_default`` (against the engine's default solver and steps; null where those are no others) and
-``memory_ratio`` (engine / baseline), with the engine's precision: bfloat16 on a CPU with instructions for it, where the
-reference has float32 alone; ``ratio_…_processor``: of processor seconds, which with OMP_NUM_THREADS=1 depend little on
-what else runs; ``cpu``: whether those instructions are AMX tiles (amx_bf16), AVX-512's (avx512_bf16) or none.
+``memory_ratio`` (engine / baseline), with the engine's precision (denoiser, decoder): half on a CPU with instructions
+for bfloat16, where the reference has float32 alone; ``ratio_…_processor``: of processor seconds, which with
+OMP_NUM_THREADS=1 depend little on what else runs; ``cpu``: whether those instructions are AMX tiles (amx_bf16),
+AVX-512's (avx512_bf16) or none.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ def main() -> None:
             "ratio_default_processor": None if same else processor_ratio("default"),
             "memory_ratio": round(most("equal") / most("baseline"), 3),
             "precision": equal.value["precision"],
+            "decoder_precision": equal.value["decoder_precision"],
             "cpu": bfloat16_by(),
             "latent_difference": round(float(off), 4),
             "size": size,

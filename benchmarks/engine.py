@@ -11,7 +11,7 @@ from benchmarks.full_size import MODEL, SPACING, Clock, noise, random_mask
 from SynthCTLib.cards import load_card
 from SynthCTLib.conditions import build_conditions
 from SynthCTLib.decoder import decode
-from SynthCTLib.device import inference_dtype
+from SynthCTLib.device import device_and_dtype, inference_dtype
 from SynthCTLib.embedding import embed_labels
 from SynthCTLib.loading import load_networks
 from SynthCTLib.sampler import sample_latent
@@ -48,5 +48,6 @@ def run(
         "latent": latent.cpu().numpy().astype(np.float32),
         "decode": decoded.how(),
         "precision": str(dtype).removeprefix("torch."),
+        "decoder_precision": str(device_and_dtype(networks.autoencoder)[1]).removeprefix("torch."),
     }
     return denoising + decoding, found | {"denoise_seconds": denoising, "decode_seconds": decoding}

@@ -20,7 +20,7 @@ from benchmarks.full_size import MODEL, Clock, measure, noise, stored_networks, 
 from SynthCTLib.autoencoder_layers import decoder_layers
 from SynthCTLib.cards import load_card
 from SynthCTLib.decoder import decode
-from SynthCTLib.device import inference_dtype
+from SynthCTLib.device import device_and_dtype, inference_dtype
 from SynthCTLib.loading import load_networks
 from SynthCTLib.memory_plan import plan_for_cut
 from SynthCTLib.progress import Progress, ProgressEvent
@@ -57,9 +57,9 @@ def main() -> None:
 def decode_alone(models: Path, size: tuple[int, ...], budget: int, device_name: str) -> tuple[float, dict[str, object]]:
     """Seconds for decoding, and how it was planned."""
     device, card = torch.device(device_name), load_card(MODEL)
-    dtype = inference_dtype(device)
-    networks = load_networks(card, ModelStore(models), device, dtype)
+    networks = load_networks(card, ModelStore(models), device, inference_dtype(device))
     autoencoder, latent = networks.autoencoder, noise(size)
+    _, dtype = device_and_dtype(autoencoder)
     del networks  # what the denoiser's weights take is no matter here
     before = torch.cuda.memory_allocated() if device.type == "cuda" else psutil.Process().memory_info().rss
     clock = Clock(device)
