@@ -217,7 +217,7 @@ def modelTexts(_: Callable[[str], str]) -> list[str]:
         _("The {part} of {model} has no download address. {advice}."),
         _("The download of {target} broke off ({reason}); run the command again to continue it."),
         _(
-            "{organ} cannot be reached ({reason}); check the network or proxy, or get {target} on another computer and"
+            "{host} cannot be reached ({reason}); check the network or proxy, or get {target} on another computer and"
             " use 'synthct models import'."
         ),
         _("The server refused to send {name} (HTTP {code}); try again later."),

@@ -35,7 +35,7 @@ def engineText(text: str) -> str:
     for pattern, translated in _sentences():
         match = pattern.fullmatch(text)
         if match is not None:
-            return translated.format(**{place: _filled(words) for place, words in match.groupdict().items()})
+            return translated.format(**{place: _filled(match, place) for place in match.groupdict()})
     return text
 
 
@@ -45,8 +45,11 @@ def findingText(finding: Mapping[str, Any]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _filled(words: str) -> str:
-    """One value, or several that are listed."""
+def _filled(match: re.Match[str], place: str) -> str:
+    """One value, or several that are listed; what stands in quotes is the user's own and stays."""
+    words, (start, end) = match[place], match.span(place)
+    if start and match.string[start - 1] == "'" == match.string[end : end + 1]:
+        return words
     return ", ".join("".join(map(engineText, _pair(part))) for part in words.split(", "))
 
 

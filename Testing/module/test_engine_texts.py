@@ -113,6 +113,14 @@ def test_a_fault_of_the_program_is_told_in_the_users_language_too() -> None:
         assert EngineText.engineText(event["advice"]).startswith("»")
 
 
+@pytest.mark.usefixtures("translated")
+def test_a_name_of_the_users_own_stays_although_a_label_is_called_so() -> None:
+    text = "'Liver' is marked as Spleen and was read as that, although it is named Stomach."
+    assert EngineText.engineText(text) == (
+        "»'Liver' is marked as »Spleen« and was read as that, although it is named »Stomach«.«"
+    )
+
+
 def test_an_english_slicer_says_what_the_engine_says() -> None:
     assert EngineText.engineText("The mask has no labels.") == "The mask has no labels."
     assert EngineText.findingText({"message": "One.", "advice": ""}) == "One."

@@ -104,7 +104,7 @@ class ModelPanel(Panel):
             self.update()
 
     def _onImport(self, _checked: bool = False) -> None:
-        title = _("Files of the three networks")
+        title = _("Files of the model's networks")
         files = qt.QFileDialog.getOpenFileNames(slicer.util.mainWindow(), title, "", "*.pt *.safetensors")
         if files:
             self.logic.models.importFiles(self.node.modelId, [Path(file) for file in files])
