@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
-import tempfile
 import unicodedata
+import uuid
 from collections.abc import Callable, Generator
 from importlib.util import find_spec
 from pathlib import Path
@@ -88,7 +88,8 @@ def exportCt(
     _putIntoSyntheticStudy(volumeNode)
     tags = syntheticTags(volumeNode.GetName(), seed)
     folder.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".SynthCT-", dir=folder))
+    part = folder / f".SynthCT-{uuid.uuid4().hex}"
+    part.mkdir()  # open to others as the user's own folders are, unlike one of tempfile
     try:
         yield from _written(volumeNode, part, tags, modules.createdicomseries, runCli or slicer.cli.run)
         names = sorted(path.name for path in part.iterdir())

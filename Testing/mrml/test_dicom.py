@@ -225,6 +225,13 @@ def test_each_series_gets_a_folder_of_its_own_and_other_files_stay_as_they_are(s
     assert [path.read_bytes() for path in (tmp_path / "SYNTHETIC CT").iterdir()] == [b"of a patient"]
 
 
+def test_a_series_can_be_read_by_whoever_can_read_the_users_other_folders(scene, tmp_path):
+    (tmp_path / "other").mkdir()
+    volume = templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene)
+    series = done(exportCt(volume, tmp_path, None, MODULES, runCli))[0].parent
+    assert series.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_an_export_that_is_given_up_is_cancelled_and_leaves_no_file(scene, tmp_path):
     nodes = []
 
