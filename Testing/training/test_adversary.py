@@ -56,13 +56,13 @@ def test_after_the_discriminator_opens_neither_network_collapses(tmp_path: Path)
         stage.step(step)
     at_opening, opened = held_out_error(stage), copy.deepcopy(stage.state_dict())
     kept, means = run_on(stage)
-    assert kept < 0.9 * at_opening  # the autoencoder goes on learning
-    assert 0.05 < means["critic"] < 0.45  # 0.25 is a discriminator that only guesses, 0 one that always knows
-    assert 0.05 < means["adversarial"] < 0.8
+    assert kept < 0.8 * at_opening  # the autoencoder goes on learning
+    assert 0.1 < means["critic"] < 0.35  # 0.25 is a discriminator that only guesses, 0 one that always knows
+    assert 0.1 < means["adversarial"] < 0.6
     stage.load_state_dict(opened)
     settings |= {"adversarial_cap": None, "adversarial_ramp": 0, "critic_rest": 0.0}
     lost, _ = run_on(stage)
-    assert lost > 1.2 * kept  # the same weight without the balance drowns L1
+    assert lost > 1.5 * kept  # the same weight without the balance drowns L1
 
 
 def test_the_cap_turns_a_strong_gradient_down_and_leaves_a_weak_one_alone(tmp_path: Path) -> None:
