@@ -25,6 +25,7 @@ from monai.apps.generation.maisi.networks.autoencoderkl_maisi import (
 from torch import nn
 
 from SynthCTLib.autoencoder_layers import plain_convolution
+from SynthCTLib.errors import InputError
 
 ANCHOR = 4.0
 BLOCK = 4
@@ -145,7 +146,7 @@ def start_decoder(model: AutoencoderKlMaisi, components: Components, mean: float
     A transposed convolution (kernel 3, stride 2, padding 1) writes tap 1 to even and tap 2 to odd positions, so that
     these taps can hold any map from a voxel to a 2³ block. ``mean``: of all voxels.
 
-    Raises ValueError for a decoder that interpolates instead.
+    Raises InputError for a decoder that interpolates instead.
     """
     weights, _ = components
     flat = weights.flatten(1)
@@ -157,7 +158,7 @@ def start_decoder(model: AutoencoderKlMaisi, components: Components, mean: float
             anchor(block.nin_shortcut, 8)
         if isinstance(block, MaisiUpsample):
             if not block.use_convtranspose:
-                raise ValueError("The linear start needs network.autoencoder.use_convtranspose: true.")
+                raise InputError("The linear start needs network.autoencoder.use_convtranspose: true.")
             anchor(block, 0)
     first, second = (weight_and_bias(b) for b in blocks if isinstance(b, MaisiUpsample))
     corners = list(itertools.product(range(2), repeat=3))

@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from SynthCTLib.errors import InputError
 from SynthCTLib.geometry import to_ras
 from SynthCTLib.reading import read_image
 from training.scans import Scan
@@ -21,7 +22,7 @@ def read_folder(folder: Path, real: list[Scan]) -> tuple[list[Scan], bool]:
     and the numbered folders of ``synthct generate --count``, as made without masks.
 
     Raises:
-        ValueError: fewer than FEWEST CTs, or one that was made from a mask has another size than it.
+        InputError: fewer than FEWEST CTs, or one that was made from a mask has another size than it.
     """
     paths = sorted(
         [*folder.glob("*.nii.gz"), *folder.glob("*.nii"), *folder.glob("*.nrrd"), *folder.glob("*/ct.nii.gz")]
@@ -29,14 +30,14 @@ def read_folder(folder: Path, real: list[Scan]) -> tuple[list[Scan], bool]:
     by_name = {path.name.split(".")[0]: path for path in paths}
     paired = all(scan.name in by_name for scan in real)
     if len(paths) < FEWEST:
-        raise ValueError(f"{folder} holds {len(paths)} CTs; at least {FEWEST} (NIfTI or NRRD) are needed.")
+        raise InputError(f"{folder} holds {len(paths)} CTs; at least {FEWEST} (NIfTI or NRRD) are needed.")
     if not paired:
         return [_read(path) for path in paths], False
     made = []
     for scan in real:
         read = _read(by_name[scan.name])
         if read.hu.shape != scan.hu.shape:
-            raise ValueError(
+            raise InputError(
                 f"{by_name[scan.name]} has {read.hu.shape} voxels, its mask {scan.hu.shape}: "
                 "write the CT on the grid of the mask."
             )

@@ -16,6 +16,7 @@ from SynthCTLib.decoder import decode_latent
 from SynthCTLib.device import choose_device, inference_dtype
 from SynthCTLib.embedding import embed_labels
 from SynthCTLib.encoder import encode_image
+from SynthCTLib.errors import InputError
 from SynthCTLib.intensity import unit_to_hu
 from SynthCTLib.loading import load_networks
 from SynthCTLib.networks import Networks
@@ -68,14 +69,14 @@ def build_subject(config: Config) -> Subject:
     """The subject that ``evaluate.subject`` names: ``model``, ``painter`` or ``reconstruction``.
 
     Raises:
-        ValueError: another name.
+        InputError: another name.
     """
     name = config["evaluate"]["subject"]
     if name == "painter":
         palette = measure_palette(Path(config["prepared"]))
         return Subject(lambda scan, seed: paint(_mask(scan), palette, seed), {"palette": palette})
     if name not in ("model", "reconstruction"):
-        raise ValueError(
+        raise InputError(
             f"'{name}' is neither model, painter, reconstruction nor a folder with CTs (evaluate.subject)."
         )
     card = load_card(config["export"]["folder"])
@@ -94,5 +95,5 @@ def build_subject(config: Config) -> Subject:
 
 def _mask(scan: Scan) -> np.ndarray:
     if scan.mask is None:
-        raise ValueError(f"The case {scan.name} has no label map to make a CT from.")
+        raise InputError(f"The case {scan.name} has no label map to make a CT from.")
     return scan.mask

@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from SynthCTLib.errors import InputError
 from training.config import load_config
 from training.evaluate import evaluate
 from training.export import quality_of
@@ -112,7 +113,7 @@ def test_real_cts_in_a_folder_are_as_good_as_real_ones_and_kept_ones_are_no_copi
     write_scans(folder, [replace(scan, mask=None) for scan in scans])
     config["evaluate"] |= {"subject": str(folder), "keep": ""}
     write_scans(folder, [Scan("case_6", scans[0].hu[:40], None, scans[0].spacing)])
-    with pytest.raises(ValueError, match=r"case_6.* has \(40, .* write the CT on the grid of the mask"):
+    with pytest.raises(InputError, match=r"case_6.* has \(40, .* write the CT on the grid of the mask"):
         evaluate(config)
     write_scans(folder, [replace(scans[0], mask=None)])
     real = scorecard(config)
@@ -140,13 +141,13 @@ def test_the_card_of_a_model_takes_its_quality_from_its_scorecard(config: dict, 
 
 
 def test_an_unknown_feature_network_is_named() -> None:
-    with pytest.raises(ValueError, match="no feature network 'inception'; choose from efficientnet-lite0, random"):
+    with pytest.raises(InputError, match="no feature network 'inception'; choose from efficientnet-lite0, random"):
         build_extractors(["inception"], 1, {"file": ""})
 
 
 def test_an_unknown_subject_is_named(config: dict) -> None:
     config["evaluate"]["subject"] = "nothing"
-    with pytest.raises(ValueError, match="'nothing' is neither model, painter"):
+    with pytest.raises(InputError, match="'nothing' is neither model, painter"):
         evaluate(config)
 
 
@@ -189,10 +190,10 @@ def test_radimagenet_weights_are_read_without_pickle_and_checked(tmp_path: Path)
     extractor = RadImageNet(path, "", maisi_exact=False, slices=1)
     features = extractor(patient(0)[0], (4.0, 4.0, 5.0))
     assert {plane: found.shape for plane, found in features.items()} == dict.fromkeys(features, (1, 2048))
-    with pytest.raises(ValueError, match="download it again"):
+    with pytest.raises(InputError, match="download it again"):
         RadImageNet(path, "0" * 64, maisi_exact=False, slices=1)
     torch.save({"weights": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match="does not hold the weights"):
+    with pytest.raises(InputError, match="does not hold the weights"):
         RadImageNet(path, "", maisi_exact=False, slices=1)
 
 

@@ -127,14 +127,14 @@ def build_extractors(names: list[str], slices: int, radimagenet: dict[str, Any])
     """The extractors of the config's ``evaluate.extractors``, and RadImageNet's where its ``file`` is given.
 
     Raises:
-        ValueError: an unknown name.
+        InputError: an unknown name.
     """
     from training.metrics.radimagenet import RadImageNet
 
     known = {kind.name: kind for kind in (EfficientNetLite0, RandomConvolutions)}
     for name in names:
         if name not in known:
-            raise ValueError(f"There is no feature network '{name}'; choose from {', '.join(known)}.")
+            raise InputError(f"There is no feature network '{name}'; choose from {', '.join(known)}.")
     chosen: list[Extractor] = [known[name](slices) for name in names]
     if radimagenet["file"]:
         chosen.append(RadImageNet(Path(radimagenet["file"]), radimagenet["sha256"], radimagenet["maisi_exact"], slices))

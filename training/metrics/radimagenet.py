@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from SynthCTLib.errors import InputError
 from SynthCTLib.model_files import sha256_of
 from training.metrics.extractors import Features
 from training.metrics.slices import PLANES, central_slices, to_unit
@@ -73,15 +74,15 @@ class RadImageNet:
     volume and plane; else the slices and the window of the other networks here.
 
     Raises:
-        ValueError: the file is missing, is not the one that the checksum names, or has other weights.
+        InputError: the file is missing, is not the one that the checksum names, or has other weights.
     """
 
     def __init__(self, path: Path, checksum: str, maisi_exact: bool, slices: int) -> None:
         if not path.is_file():
-            raise ValueError(f"There is no file {path}: give the path of RadImageNet's ResNet-50 weights.")
+            raise InputError(f"There is no file {path}: give the path of RadImageNet's ResNet-50 weights.")
         digest = sha256_of(path)
         if checksum and digest != checksum:
-            raise ValueError(f"{path} has the SHA-256 {digest}, not {checksum}: download it again.")
+            raise InputError(f"{path} has the SHA-256 {digest}, not {checksum}: download it again.")
         self.exact, self.slices = maisi_exact, slices
         self.name = "radimagenet-resnet50-maisi" if maisi_exact else "radimagenet-resnet50"
         self.fingerprint = f"{self.name} {digest} {slices}"
@@ -89,7 +90,7 @@ class RadImageNet:
         try:
             self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         except RuntimeError as error:
-            raise ValueError(f"{path} does not hold the weights of RadImageNet's ResNet-50 in PyTorch.") from error
+            raise InputError(f"{path} does not hold the weights of RadImageNet's ResNet-50 in PyTorch.") from error
 
     @torch.inference_mode()
     def __call__(self, hu: np.ndarray, spacing: tuple[float, float, float]) -> Features:
