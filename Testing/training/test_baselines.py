@@ -17,7 +17,6 @@ from training.baselines import fit as fit_module
 from training.baselines.compare import METHODS, baselines, train
 from training.baselines.fit import fit
 from training.baselines.ha_gan_networks import Generator
-from training.baselines.tables import BEGIN, END
 from training.baselines.volumes import on_grid, read_volumes, training_volumes
 from training.config import load_config
 from training.files import write_json
@@ -71,7 +70,10 @@ def config(tmp_path: Path) -> dict:
         }  # fmt: skip
     networks["unet"]["out_channels"] = 2
     networks["controlnet"]["conditioning_embedding_num_channels"] = [8, 8, 8]
-    (tmp_path / "page.md").write_text(f"Before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    (tmp_path / "page.md").write_text(
+        "Before\n<!-- tables of the scorecards: begin -->\nold\n<!-- tables of the scorecards: end -->\nafter\n",
+        encoding="utf-8",
+    )
     return config
 
 
@@ -182,7 +184,7 @@ def test_an_unknown_method_and_a_page_without_marks_are_refused_before_anything_
     with pytest.raises(InputError, match="no method 'vae'; choose from pixel-ddpm, ldm"):
         baselines(unknown)
     (tmp_path / "page.md").write_text("no marks", encoding="utf-8")
-    with pytest.raises(InputError, match="must have the lines"):
+    with pytest.raises(InputError, match="has no lines"):
         baselines(config)
     assert not (tmp_path / "run").exists()
 

@@ -10,10 +10,10 @@ import torch
 
 from SynthCTLib.errors import InputError
 from training.downstream.augmentation import KINDS, Augmentation
-from training.downstream.page import fill_block
 from training.downstream.scores import OVERALL, score
 from training.downstream.segmenter import build_network
 from training.downstream.statistics import mean_with_interval, paired_comparison
+from training.page_block import fill_block
 
 
 def cube(shift: int = 0) -> np.ndarray:

@@ -19,12 +19,13 @@ from training.baselines.ldm import train_ldm
 from training.baselines.method import Trained, Work
 from training.baselines.ours import train_conditional, train_unconditional
 from training.baselines.pixel_ddpm import train_pixel_ddpm
-from training.baselines.tables import read_page, write_tables
+from training.baselines.tables import BLOCK, write_tables
 from training.baselines.volumes import read_volumes, training_volumes
 from training.config import Config
 from training.files import write_json, write_text
 from training.made_scans import make_scans
 from training.metrics.extractors import CachedFeatures, build_extractors
+from training.page_block import around_block
 from training.provenance import command, commit, data_hash
 from training.scans import Scan
 from training.scorecard import Material, distances_in_halves, judge, without_nan
@@ -47,12 +48,12 @@ def baselines(config: Config) -> None:
     """Train and judge the config's ``methods``, one after the other; what is there already is not made again.
 
     Raises:
-        InputError: an unknown method, no cases, or a page without marks for the tables.
+        InputError: an unknown method, no cases, or a page without a block for the tables.
     """
     for name in config["methods"]:
         if name not in METHODS:
             raise InputError(f"There is no method '{name}'; choose from {', '.join(METHODS)}.")
-    read_page(Path(config["table"]))  # an error after the training would be late
+    around_block(Path(config["table"]), BLOCK)  # an error after the training would be late
     training, held_out = read_volumes(config, "train"), read_volumes(config, "val")
     for name in config["methods"]:
         trained = train(config, name, training)

@@ -1,4 +1,4 @@
-"""The comparison as tables, written from the scorecards into a page between two marks."""
+"""The comparison as tables, written from the scorecards into the block of a page."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from SynthCTLib.errors import InputError
-from training.files import write_text
+from training.page_block import fill_block, table
 
-BEGIN, END = "<!-- tables of the scorecards: begin -->", "<!-- tables of the scorecards: end -->"
+BLOCK = "tables of the scorecards"
 PLANES = {"axial": "XY (axial)", "sagittal": "YZ (sagittal)", "coronal": "ZX (coronal)", "mean": "mean"}
 TITLES = {
     "frechet_seen": "Fréchet distance to patients of the training",
@@ -17,28 +16,18 @@ TITLES = {
 }
 
 
-def read_page(page: Path) -> tuple[str, str]:
-    """What stands before and after the tables of ``page``. Raises InputError unless it has both marks once."""
-    text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise InputError(f"{page} must have the lines '{BEGIN}' and '{END}' once each: the tables go between them.")
-    before, rest = text.split(BEGIN)
-    return before, rest.split(END)[1]
-
-
 def write_tables(page: Path, folder: Path, methods: list[str]) -> None:
-    """Put the tables of all methods that have a scorecard in ``folder`` between the marks of ``page``.
+    """Put the tables of all methods that have a scorecard in ``folder`` into the block of ``page``.
 
     Raises:
-        InputError: the page lacks the marks.
+        InputError: the page has no such block.
     """
-    before, after = read_page(page)
     cards = [
         json.loads(path.read_text(encoding="utf-8"))
         for path in (folder / f"{m}.json" for m in methods)
         if path.is_file()
     ]
-    write_text(page, f"{before}{BEGIN}\n\n{tables(cards)}\n{END}{after}")
+    fill_block(page, BLOCK, f"\n{tables(cards)}")
 
 
 def tables(cards: list[dict[str, Any]]) -> str:
@@ -57,7 +46,7 @@ def _distances(cards: list[dict[str, Any]], key: str, extractor: str) -> str:
     rows.append(["real (floor)", *real, "1"])
     for name, planes in found.items():
         rows.append([name, *(f"{planes[plane]['value']:.1f}" for plane in PLANES), f"{planes['mean']['ratio']:.2f}"])
-    return _markdown(rows)
+    return table(rows[0], rows[1:]) + "\n"
 
 
 def _others(cards: list[dict[str, Any]]) -> str:
@@ -82,9 +71,4 @@ def _others(cards: list[dict[str, Any]]) -> str:
                 " + ".join(str(phase["steps"]) for phase in phases),
             ]
         )
-    return _markdown(rows)
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]) + "\n"
+    return table(rows[0], rows[1:]) + "\n"

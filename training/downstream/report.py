@@ -10,11 +10,12 @@ import numpy as np
 
 from training.config import Config
 from training.downstream.figure import Curve, write_figure
-from training.downstream.page import fill_block, percent, short_commit, table, value_text
+from training.downstream.page import percent, short_commit, value_text
 from training.downstream.runs import RunResult
 from training.downstream.scores import METRICS, OVERALL
 from training.downstream.statistics import mean_with_interval, paired_comparison
 from training.files import write_json
+from training.page_block import fill_block, table
 from training.provenance import command, commit, data_hash
 
 Values = dict[str, dict[str, dict[str, np.ndarray]]]  # structure → metric → arm → (patients,)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from SynthCTLib.errors import InputError
 from training.config import Config
-from training.downstream.page import around_block
+from training.page_block import around_block
 from training.settings import read_settings, require_keys
 
 KEYS = (
