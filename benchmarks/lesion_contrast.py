@@ -30,6 +30,7 @@ from SynthCTLib.store import ModelStore
 from training.config import load_config
 from training.prepare import read_cases
 from training.scans import choose_cases, on_model_grid
+from training.scorecard import without_nan
 from training.subjects import synthesize
 
 BESIDE_MM, FAR_MM = 8.0, 20.0
@@ -96,7 +97,7 @@ def main() -> None:
         spread = {f"{score}_sd": round(float(np.std([v[score] for v in values])), 1) for score in SCORES}
         rows.append({"lesion": name, "seen": seen, "n": len(values), **means, **spread})
         print(f"{name:24}{len(values):4d}" + "".join(f"{means[s]:10.1f}" for s in SCORES) + f"  {seen}")
-    tell({"model": card.id, "diameter_mm": options.diameter, "rows": rows})
+    tell(without_nan({"model": card.id, "diameter_mm": options.diameter, "rows": rows}))
 
 
 if __name__ == "__main__":

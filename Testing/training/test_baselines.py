@@ -17,7 +17,8 @@ from training.baselines import fit as fit_module
 from training.baselines.compare import METHODS, baselines, train
 from training.baselines.fit import fit
 from training.baselines.ha_gan_networks import Generator
-from training.baselines.volumes import on_grid, read_volumes, training_volumes
+from training.baselines.method import Work
+from training.baselines.volumes import Volumes, on_grid, read_volumes, training_volumes
 from training.config import load_config
 from training.files import write_json
 
@@ -113,13 +114,16 @@ class Line:
         return {"loss": loss.item()}
 
 
-def test_a_killed_run_goes_on_as_if_it_never_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    device = torch.device("cpu")
+def work(folder: Path, seconds: float, settings: dict) -> Work:
+    volumes = Volumes(torch.zeros(1, 1, 4, 4, 4), torch.zeros(1, 4, 4, 4, dtype=torch.uint8))
+    return Work(volumes, (4.0, 4.0, 4.0), settings, seconds, folder, 5, torch.device("cpu"))
 
+
+def test_a_killed_run_goes_on_as_if_it_never_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(phase: Line, folder: str) -> dict[str, float]:
         ticks = count()
         monkeypatch.setattr(fit_module, "seconds_now", lambda _: float(next(ticks)))  # a second a step
-        return fit(phase, tmp_path / folder, 9, 5, device)
+        return fit(phase, work(tmp_path / folder, 9, {}), 9)
 
     monkeypatch.setattr(fit_module, "SAVE_EVERY", -1.0)  # a checkpoint after every step, also by a coarse clock
     whole, broken, resumed = Line(), Line(kill_at=4), Line()
@@ -189,11 +193,21 @@ def test_an_unknown_method_and_a_page_without_marks_are_refused_before_anything_
     assert not (tmp_path / "run").exists()
 
 
-def test_cases_that_are_not_there_and_a_checkpoint_of_other_networks_are_named(config: dict, tmp_path: Path) -> None:
+def test_cases_that_are_not_there_are_named(config: dict) -> None:
     with pytest.raises(InputError, match="has no 'train' cases of 'b'"):
         read_volumes(config | {"group": "b"}, "train")
-    fit(Line(), tmp_path, 1e-9, 5, torch.device("cpu"))
-    other = Line()
-    other.network = nn.Linear(2, 1)
-    with pytest.raises(InputError, match="is of other networks than the config describes"):
-        fit(other, tmp_path, 1.0, 5, torch.device("cpu"))
+
+
+def test_a_run_goes_on_with_its_own_settings_only_but_may_be_sampled_in_other_ways(tmp_path: Path) -> None:
+    fit(Line(), work(tmp_path, 1e-9, {"lr": 1, "steps": 10}), 1e-9)
+    assert fit(Line(), work(tmp_path, 1e-9, {"lr": 1, "steps": 20}), 1e-9)["steps"] == 1
+    for seconds, rate in ((1e-9, 2), (1.0, 1)):
+        with pytest.raises(InputError, match="was trained with other settings than the config's"):
+            fit(Line(), work(tmp_path, seconds, {"lr": rate}), seconds)
+
+
+def test_volumes_are_kept_as_long_as_their_case_is_the_same(config: dict) -> None:
+    first = read_volumes(config, "train")[0]
+    path = Path(config["prepared"]) / first.name / "mask.npy"
+    np.save(path, np.zeros_like(np.load(path)))  # the whole case becomes air
+    assert (first.hu > -1000).any() and (read_volumes(config, "train")[0].hu == -1000).all()

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from SynthCTLib.errors import InputError
+from training.baselines.method import Work
+from training.config import Config
 from training.ema import ExponentialMovingAverage
 from training.files import load_checkpoint, save_checkpoint
 from training.progress import RunLog
@@ -23,6 +25,8 @@ EMA = 0.99
 SAVE_EVERY = 60.0  # seconds
 PARTS = 1000  # of the learning rate's schedule
 WARMUP = 30
+SAMPLING = ("steps", "solver", "temperature")
+"""Settings that say how volumes are made, not how the networks are trained."""
 
 
 class Phase(Protocol):
@@ -55,17 +59,30 @@ def seconds_now(device: torch.device) -> float:
     return time.process_time() if device.type == "cpu" else time.monotonic()
 
 
-def fit(phase: Phase, folder: Path, seconds: float, seed: int, device: torch.device) -> dict[str, float]:
+def descend(network: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """One update down the gradient, whose norm is cut to 1."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+
+
+def fit(phase: Phase, work: Work, seconds: float) -> dict[str, float]:
     """Train for ``seconds`` in all, over as many runs as it takes; the network then has its averaged weights.
 
-    Raises InputError where the checkpoint is of other networks or optimizers.
-    ``<folder>/<phase.name>.pt`` always holds the newest state. Returns the ``seconds`` spent and the ``steps`` taken.
+    ``<work.folder>/<phase.name>.pt`` always holds the newest state. Returns the ``seconds`` spent and the
+    ``steps`` taken.
+
+    Raises:
+        InputError: the checkpoint was trained with other settings than ``work`` has.
     """
-    path = folder / f"{phase.name}.pt"
+    path, device, seed = work.folder / f"{phase.name}.pt", work.device, work.seed
+    trained_with = {k: v for k, v in work.settings.items() if k not in SAMPLING}
+    trained_with |= {"seed": seed, "seconds": work.seconds, "spacing": list(work.spacing)}
     ema = ExponentialMovingAverage(phase.network, EMA)
-    step, spent = _resume(phase, ema, path)
+    step, spent = _resume(phase, ema, path, trained_with)
     bases = [[group["lr"] for group in optimizer.param_groups] for optimizer in phase.optimizers]
-    log = RunLog(folder, phase.name, round(seconds), round(spent), True)
+    log = RunLog(work.folder, phase.name, round(seconds), round(spent), True)
     before, began, saved = spent, seconds_now(device), time.monotonic()
     while spent < seconds:
         factor = 1.0 if phase.constant_rate else warmup_cosine(int(PARTS * spent / seconds), WARMUP, PARTS)
@@ -78,7 +95,7 @@ def fit(phase: Phase, folder: Path, seconds: float, seed: int, device: torch.dev
         spent = before + seconds_now(device) - began
         log.scalars(round(spent), force=False, **losses)
         if spent >= seconds or time.monotonic() - saved > SAVE_EVERY:
-            _save(phase, ema, path, step, spent, bases)
+            _save(phase, ema, path, trained_with, step, spent, bases)
             saved = time.monotonic()
     log.close()
     phase.network.load_state_dict(ema.shadow)
@@ -86,24 +103,29 @@ def fit(phase: Phase, folder: Path, seconds: float, seed: int, device: torch.dev
     return {"seconds": spent, "steps": step}
 
 
-def _resume(phase: Phase, ema: ExponentialMovingAverage, path: Path) -> tuple[int, float]:
+def _resume(phase: Phase, ema: ExponentialMovingAverage, path: Path, trained_with: Config) -> tuple[int, float]:
     state = load_checkpoint(path)
     if state is None:
         return 0, 0.0
-    try:
-        phase.network.load_state_dict(state["network"])
-        ema.load_state_dict(state["ema"])
-        for optimizer, stored in zip(phase.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(stored)
-    except (RuntimeError, KeyError, ValueError) as error:
+    if state.get("trained_with") != trained_with:
         raise InputError(
-            f"{path} is of other networks than the config describes; restore the config or choose another 'run'."
-        ) from error
+            f"{path} was trained with other settings than the config's; restore the config or choose another 'run'."
+        )
+    phase.network.load_state_dict(state["network"])
+    ema.load_state_dict(state["ema"])
+    for optimizer, stored in zip(phase.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(stored)
     return state["step"], state["seconds"]
 
 
 def _save(
-    phase: Phase, ema: ExponentialMovingAverage, path: Path, step: int, spent: float, bases: list[list[float]]
+    phase: Phase,
+    ema: ExponentialMovingAverage,
+    path: Path,
+    trained_with: Config,
+    step: int,
+    spent: float,
+    bases: list[list[float]],
 ) -> None:
     for optimizer, rates in zip(phase.optimizers, bases, strict=True):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -112,6 +134,7 @@ def _save(
         "network": phase.network.state_dict(),
         "ema": ema.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in phase.optimizers],
+        "trained_with": trained_with,
         "step": step,
         "seconds": spent,
     }

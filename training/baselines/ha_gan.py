@@ -95,7 +95,7 @@ class HierarchicalGan:
 def train_ha_gan(work: Work) -> Trained:
     """Train; volumes are made whole, as in the paper: apart from the norms' statistics, that is all slabs in a row."""
     phase = HierarchicalGan(work)
-    spent = fit(phase, work.folder, work.seconds, work.seed, work.device)
+    spent = fit(phase, work, work.seconds)
 
     @torch.inference_mode()
     def make(_: Scan, seed: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from monai.networks.nets.autoencoderkl import AutoencoderKL
 
 from training.autoencoder_loss import kl_divergence
-from training.baselines.fit import fit, normal
+from training.baselines.fit import descend, fit, normal
 from training.baselines.method import Trained, Work
 from training.baselines.noise_prediction import NoisePrediction, build_unet, sample
 from training.config import Config
@@ -35,11 +35,7 @@ class Autoencoding:
         x, _ = self.volumes.draw(rng, self.batch)
         mu, sigma = self.network.encode(x)
         error = F.l1_loss(self.network.decode(mu + sigma * normal(rng, tuple(mu.shape), mu.device)), x)
-        (optimizer,) = self.optimizers
-        optimizer.zero_grad(set_to_none=True)
-        (error + self.kl * kl_divergence(mu, sigma)).backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        optimizer.step()
+        descend(self.network, self.optimizers[0], error + self.kl * kl_divergence(mu, sigma))
         return {"l1": error.item()}
 
 
@@ -54,9 +50,7 @@ def train_ldm(work: Work) -> Trained:
     s = work.settings
     autoencoder = AutoencoderKL(spatial_dims=3, **s["autoencoder"]["network"]).to(work.device)
     share = s["autoencoder"]["share"]
-    first = fit(
-        Autoencoding(autoencoder, work, s["autoencoder"]), work.folder, share * work.seconds, work.seed, work.device
-    )
+    first = fit(Autoencoding(autoencoder, work, s["autoencoder"]), work, share * work.seconds)
     latents = encode_all(autoencoder, work.volumes.unit)
     scale = float(1 / latents.std())
     latents = latents.clone() * scale
@@ -66,7 +60,7 @@ def train_ldm(work: Work) -> Trained:
         return latents[torch.from_numpy(rng.choice(len(latents), s["batch"], replace=False))]
 
     phase = NoisePrediction("ldm", unet, draw, s["scheduler"], s["lr"])
-    second = fit(phase, work.folder, (1 - share) * work.seconds, work.seed, work.device)
+    second = fit(phase, work, (1 - share) * work.seconds)
 
     @torch.inference_mode()
     def make(_: Scan, seed: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from monai.networks.schedulers import DDPMScheduler
 
 from SynthCTLib.scheduler import ddim
-from training.baselines.fit import normal
+from training.baselines.fit import descend, normal
 from training.config import Config
 
 Draw = Callable[[np.random.Generator], torch.Tensor]  # clean samples (n, c, x, y, z)
@@ -42,11 +42,7 @@ class NoisePrediction:
         times = torch.from_numpy(rng.integers(0, self.scheduler.num_train_timesteps, len(clean))).to(clean.device)
         noisy = self.scheduler.add_noise(original_samples=clean, noise=noise, timesteps=times)
         loss = F.mse_loss(self.network(noisy, times), noise)
-        (optimizer,) = self.optimizers
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        optimizer.step()
+        descend(self.network, self.optimizers[0], loss)
         return {"loss": loss.item()}
 
 

@@ -19,7 +19,7 @@ from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.networks import build_autoencoder, build_controlnet, build_unet
 from SynthCTLib.scheduler import find_solver
 from training.autoencoder_loss import ReconstructionLoss
-from training.baselines.fit import fit, normal
+from training.baselines.fit import descend, fit, normal
 from training.baselines.ldm import encode_all
 from training.baselines.method import Trained, Work
 from training.baselines.noise_prediction import last
@@ -60,11 +60,7 @@ class DecoderTraining:
             mu, sigma = self.network.encode(x)
         output = self.network.decode(mu + sigma * normal(rng, tuple(mu.shape), mu.device))
         terms = self.loss.image(output, x, rng)
-        (optimizer,) = self.optimizers
-        optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        optimizer.step()
+        descend(self.network, self.optimizers[0], torch.stack(list(terms.values())).sum())
         return {name: term.item() for name, term in terms.items()}
 
 
@@ -94,11 +90,7 @@ class FlowTraining:
         output = self.network(self.flow.noisy(latent, noise, times), times, mask, conditions)
         weights = voxel_weights(mask, self.work.settings["air_weight"], self.bones)
         loss = weighted_loss(output, self.flow.target(latent, noise), weights)
-        (optimizer,) = self.optimizers
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        optimizer.step()
+        descend(self.network, self.optimizers[0], loss)
         return {"loss": loss.item()}
 
 
@@ -124,7 +116,7 @@ def _train(work: Work, conditional: bool) -> Trained:
     autoencoder = build_autoencoder(s["network"]["autoencoder"]).to(work.device)
     phase = DecoderTraining(autoencoder, work, s["autoencoder"])
     share = s["autoencoder"]["share"]
-    spent: dict[str, Any] = {"autoencoder": fit(phase, work.folder, share * work.seconds, work.seed, work.device)}
+    spent: dict[str, Any] = {"autoencoder": fit(phase, work, share * work.seconds)}
     latents = encode_all(autoencoder, work.volumes.unit)
     scale = float(1 / latents.std())
     latents = latents.clone() * scale
@@ -134,14 +126,14 @@ def _train(work: Work, conditional: bool) -> Trained:
     model = Denoiser(_channels_last(unet), None, prior)
     name = "synthct-conditional-unet" if conditional else "synthct-unconditional"
     alone = (s["unet_share"] if conditional else 1 - share) * work.seconds
-    spent["unet"] = fit(FlowTraining(name, model, latents, work), work.folder, alone, work.seed, work.device)
+    spent["unet"] = fit(FlowTraining(name, model, latents, work), work, alone)
     if conditional:
         controlnet = build_controlnet(s["network"]["controlnet"]).to(work.device)
         copy_trunk(controlnet, unet)
         model = Denoiser(unet, _channels_last(controlnet), prior)
         rest = (1 - share) * work.seconds - alone
         joint = FlowTraining("synthct-conditional", model, latents, work)
-        spent["controlnet and unet"] = fit(joint, work.folder, rest, work.seed, work.device)
+        spent["controlnet and unet"] = fit(joint, work, rest)
     maker = _Maker(work, autoencoder, model, tuple(latents.shape[1:]), scale)
     return Trained(maker, spent, conditional)
 

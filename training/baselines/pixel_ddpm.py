@@ -20,7 +20,7 @@ def train_pixel_ddpm(work: Work) -> Trained:
         return work.volumes.draw(rng, s["batch"])[0] * 2 - 1
 
     phase = NoisePrediction("pixel-ddpm", unet, draw, s["scheduler"], s["lr"])
-    spent = fit(phase, work.folder, work.seconds, work.seed, work.device)
+    spent = fit(phase, work, work.seconds)
     shape = tuple(work.volumes.unit.shape[1:])
 
     def make(_: Scan, seed: int) -> torch.Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from SynthCTLib.errors import InputError
+from SynthCTLib.model_files import sha256_of
 from training.config import Config
 from training.encode import mirror_table, resample
 from training.files import save_arrays
@@ -50,7 +51,9 @@ def read_volumes(config: Config, split: str) -> list[Scan]:
     for meta in read_cases(config["prepared"], split):
         if meta["group"] != config["group"]:
             continue
-        path, source = folder / f"{meta['case_id']}.npz", Path(config["prepared"]) / meta["case_id"]
+        source = Path(config["prepared"]) / meta["case_id"]
+        content = "-".join(sha256_of(source / name)[:12] for name in ("ct.npy", "mask.npy"))
+        path = folder / f"{meta['case_id']}-{content}.npz"
         if not path.is_file():
             hu, mask = np.load(source / "ct.npy"), np.load(source / "mask.npy")
             hu, mask = on_grid(hu, mask, np.asarray(meta["spacing"]), np.asarray(spacing), tuple(shape))
