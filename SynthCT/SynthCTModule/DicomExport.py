@@ -9,9 +9,11 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
+import time
 import unicodedata
 import uuid
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ COMMENT = "SYNTHETIC image made by SynthCT from a segmentation. Not a patient, n
 _SEG_PLUGIN = "DICOMSegmentationPlugin"
 _INSTANCES = "DICOM.instanceUIDs"
 """Attribute of a volume by which QuantitativeReporting finds its files in the database."""
+_PART, _STALE_SECONDS = ".SynthCT-", 3600
+"""What folders of series that are not complete are called, and when they are nobody's any more."""
 
 RunCli = Callable[..., Any]
 """As slicer.cli.run: starts a command line module and returns its node."""
@@ -88,17 +92,19 @@ def exportCt(
     _putIntoSyntheticStudy(volumeNode)
     tags = syntheticTags(volumeNode.GetName(), seed)
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".SynthCT-{uuid.uuid4().hex}"
+    _removeLeftovers(folder)
+    part = folder / f"{_PART}{uuid.uuid4().hex}"
     part.mkdir()  # open to others as the user's own folders are, unlike one of tempfile
-    try:
-        yield from _written(volumeNode, part, tags, modules.createdicomseries, runCli or slicer.cli.run)
+    with ExitStack() as tidy:
+        tidy.callback(shutil.rmtree, part, ignore_errors=True)
+        node = _startWriting(volumeNode, part, tags, modules.createdicomseries, runCli or slicer.cli.run)
+        tidy.callback(_tidyWhenEnded, node, part)
+        yield from _untilWritten(node, folder)
         names = sorted(path.name for path in part.iterdir())
         for name in names:
             markSynthetic(part / name, tags["seriesDescription"])
             yield
         series = part.rename(_newFolder(folder, tags["seriesDescription"]))
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return [series / name for name in names]
 
 
@@ -161,10 +167,8 @@ def markSynthetic(path: Path, description: str) -> None:
     dataset.save_as(path)
 
 
-def _written(
-    volumeNode: Any, folder: Path, tags: dict[str, str], module: Any, runCli: RunCli
-) -> Generator[None, None, None]:
-    """Wait in steps until Create DICOM Series has written the files."""
+def _startWriting(volumeNode: Any, folder: Path, tags: dict[str, str], module: Any, runCli: RunCli) -> Any:
+    """Start Create DICOM Series; returns its node."""
     import pydicom
 
     parameters = {name: _ascii(value) for name, value in tags.items()}
@@ -173,18 +177,39 @@ def _written(
     display = volumeNode.GetDisplayNode()
     if display is not None:
         parameters |= {"windowCenter": str(display.GetLevel()), "windowWidth": str(display.GetWindow())}
-    node = runCli(module, None, {**parameters, "inputVolume": volumeNode.GetID(), "dicomDirectory": str(folder)})
-    try:
-        while node.IsBusy():
-            yield
-        failed = node.GetStatus() != node.Completed
+    return runCli(module, None, {**parameters, "inputVolume": volumeNode.GetID(), "dicomDirectory": str(folder)})
+
+
+def _untilWritten(node: Any, folder: Path) -> Generator[None, None, None]:
+    """Wait in steps for Create DICOM Series."""
+    while node.IsBusy():
+        yield
+    if node.GetStatus() != node.Completed:
         text = _("The DICOM files could not be written; is there enough space in '{folder}'? {details}")
-        _stop(text.format(folder=folder.parent, details=node.GetErrorText()).strip() if failed else "")
-    finally:
+        _stop(text.format(folder=folder, details=node.GetErrorText()).strip())
+
+
+def _tidyWhenEnded(node: Any, folder: Path) -> None:
+    """Remove folder and node of Create DICOM Series; while it runs, as soon as it has listened to the cancel."""
+
+    def tidy(*_event: Any) -> None:
         if node.IsBusy():
-            node.Cancel()
-        elif node.GetScene() is not None:
+            return
+        node.RemoveObserver(observer)
+        shutil.rmtree(folder, ignore_errors=True)
+        if node.GetScene() is not None:
             node.GetScene().RemoveNode(node)
+
+    observer = node.AddObserver("ModifiedEvent", tidy)
+    node.Cancel()  # does nothing when it has ended
+    tidy()
+
+
+def _removeLeftovers(folder: Path) -> None:
+    """Remove what an export has left that ended with Slicer; a young one may be another Slicer's, at work."""
+    for path in folder.glob(f"{_PART}*"):
+        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _newFolder(folder: Path, description: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,7 +64,7 @@ class CliNode:
 
     def __init__(self, parameters: dict[str, str], looks: int = 2, error: str = "") -> None:
         self.parameters, self._looks, self._error = parameters, looks, error
-        self.cancelled = False
+        self.cancelled, self.observers, self.removed = False, {}, False
 
     def IsBusy(self) -> bool:
         self._looks -= 1
@@ -72,7 +74,23 @@ class CliNode:
         return self._looks >= 0
 
     def Cancel(self) -> None:
-        self.cancelled = True
+        self.cancelled = self._looks > 0
+
+    def AddObserver(self, event: str, callback) -> int:
+        self.observers[len(self.observers) + 1] = (event, callback)
+        return len(self.observers)
+
+    def RemoveObserver(self, tag: int) -> None:
+        del self.observers[tag]
+
+    def endAfterCancel(self) -> None:
+        """Slicer's module listens between two files."""
+        self._looks = -1
+        folder = Path(self.parameters["dicomDirectory"])
+        folder.mkdir(exist_ok=True)
+        write(folder / "IMG0001.dcm", tagsOf(self.parameters))
+        for event, callback in list(self.observers.values()):
+            callback(self, event)
 
     def GetStatus(self) -> int:
         return self.Completed | (0x40 if self._error else 0)
@@ -80,8 +98,11 @@ class CliNode:
     def GetErrorText(self) -> str:
         return self._error
 
-    def GetScene(self) -> None:
-        return None
+    def GetScene(self) -> CliNode:
+        return self
+
+    def RemoveNode(self, node: CliNode) -> None:
+        node.removed = True
 
 
 def runCli(_module, _node, parameters: dict[str, str]) -> CliNode:
@@ -232,7 +253,7 @@ def test_a_series_can_be_read_by_whoever_can_read_the_users_other_folders(scene,
     assert series.stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
-def test_an_export_that_is_given_up_is_cancelled_and_leaves_no_file(scene, tmp_path):
+def test_an_export_that_is_given_up_is_cancelled_and_leaves_nothing_however_late_it_listens(scene, tmp_path):
     nodes = []
 
     def slow(_module, _node, parameters):
@@ -242,7 +263,28 @@ def test_an_export_that_is_given_up_is_cancelled_and_leaves_no_file(scene, tmp_p
     steps = exportCt(templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene), tmp_path, None, MODULES, slow)
     next(steps)
     steps.close()
-    assert nodes[0].cancelled and list(tmp_path.iterdir()) == []
+    assert nodes[0].cancelled and not nodes[0].removed
+    nodes[0].endAfterCancel()
+    assert nodes[0].removed and not nodes[0].observers and list(tmp_path.iterdir()) == []
+
+
+def test_the_node_of_slicers_module_goes_when_its_series_is_there(scene, tmp_path):
+    nodes = []
+
+    def noted(*arguments):
+        nodes.append(runCli(*arguments))
+        return nodes[0]
+
+    done(exportCt(templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene), tmp_path, None, MODULES, noted))
+    assert nodes[0].removed and not nodes[0].cancelled and not nodes[0].observers
+
+
+def test_what_an_export_left_that_ended_with_slicer_is_removed_but_no_export_at_work(scene, tmp_path):
+    for name, age in (("old", 7200), ("young", 60)):
+        (tmp_path / f".SynthCT-{name}").mkdir()
+        os.utime(tmp_path / f".SynthCT-{name}", (time.time() - age,) * 2)
+    done(exportCt(templateVolume(Grid((4, 4, 4), np.eye(4)), "CT", scene), tmp_path, None, MODULES, runCli))
+    assert [path.name for path in tmp_path.glob(".SynthCT-*")] == [".SynthCT-young"]
 
 
 def test_a_synthetic_ct_never_enters_the_study_of_a_real_patient(scene, tmp_path):
