@@ -35,7 +35,7 @@ KERNEL = (
 )
 OUTPUT = torch.tensor([[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 
-TILES = 64
+TILES = 128
 """Tiles that are computed at once: enough rows for a matrix multiplication, few enough for a processor's cache."""
 
 LONGEST = 16
