@@ -18,9 +18,10 @@ from SynthCTLib.store import ModelStore, how_to_get
 
 
 def load_networks(card: ModelCard, store: ModelStore, device: torch.device, dtype: torch.dtype) -> Networks:
-    """Load the three networks of a model: strict, evaluation mode, no gradients, on ``device`` in ``dtype``.
+    """Load the networks of a model: strict, evaluation mode, no gradients, on ``device`` in ``dtype``.
 
-    The autoencoder is loaded in float32 where the card asks for that, otherwise in what decodes best.
+    The autoencoder is loaded in float32 where the card asks for that, otherwise in what decodes best; a refiner, whose
+    output is the image, always in float32.
 
     Networks are built without memory of their own and weights are mapped from disk, so on a CPU in the stored precision
     nothing is held twice.
@@ -32,7 +33,7 @@ def load_networks(card: ModelCard, store: ModelStore, device: torch.device, dtyp
     parts: dict[str, Any] = {}
     scale = card.latent["scale_factor"]
     for part in card.parts:
-        precision = _decoding(card, device, dtype) if part == "autoencoder" else dtype
+        precision = _precision(card, part, device, dtype)
         module, metadata = load_part(card, store, part)
         parts[part] = accelerate(module.to(device=device, dtype=precision))
         if part == "unet" and scale is None:
@@ -40,8 +41,10 @@ def load_networks(card: ModelCard, store: ModelStore, device: torch.device, dtyp
     return Networks(**parts, scale_factor=float(scale))
 
 
-def _decoding(card: ModelCard, device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if card.latent.get("decode_in_float32") else decoding_dtype(device, dtype)
+def _precision(card: ModelCard, part: str, device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    if part == "refiner" or (part == "autoencoder" and card.latent.get("decode_in_float32")):
+        return torch.float32
+    return decoding_dtype(device, dtype) if part == "autoencoder" else dtype
 
 
 def require_files(card: ModelCard, store: ModelStore) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 from SynthCTLib.errors import ModelError
 from SynthCTLib.medical_diffusion.factorized_unet import FactorizedUNet
 from SynthCTLib.medical_diffusion.vqgan import VqGan
+from SynthCTLib.refiner import Refiner
 
 
 def build_autoencoder(arguments: dict[str, Any]) -> AutoencoderKlMaisi:
@@ -36,6 +37,7 @@ BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "autoencoder": build_autoencoder,
     "unet": build_unet,
     "controlnet": build_controlnet,
+    "refiner": lambda arguments: Refiner(**arguments),
     "vqgan": lambda arguments: VqGan(**arguments),
     "denoiser": lambda arguments: FactorizedUNet(**arguments),
 }
@@ -43,12 +45,13 @@ BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
 
 @dataclass(frozen=True)
 class Networks:
-    """The three networks of a model, in evaluation mode on one device, and the factor its latents are scaled by."""
+    """The networks of a model, in evaluation mode on one device, and the factor its latents are scaled by."""
 
     autoencoder: AutoencoderKlMaisi
     unet: DiffusionModelUNetMaisi
     controlnet: ControlNetMaisi
     scale_factor: float
+    refiner: Refiner | None = None
 
 
 def build_on_meta(part: str, arguments: dict[str, Any]) -> nn.Module:

@@ -18,12 +18,12 @@ import torch
 from SynthCTLib.cards import ModelCard, load_card
 from SynthCTLib.conditioning import without_tumors
 from SynthCTLib.conditions import build_conditions
-from SynthCTLib.decoder import decode
 from SynthCTLib.device import choose_device, inference_dtype, memory_advice
 from SynthCTLib.embedding import embed_labels
 from SynthCTLib.errors import InputError
 from SynthCTLib.findings import Finding
 from SynthCTLib.geometry import resample_image, resample_labels
+from SynthCTLib.image import latent_to_image
 from SynthCTLib.intensity import unit_to_hu
 from SynthCTLib.job import Job
 from SynthCTLib.kept import Kept, files_key
@@ -247,7 +247,7 @@ def _sample(engine: _Engine, seed: int) -> _Candidate:
             progress=progress,
         )
     with engine.timings.measure("decode"):
-        decoded = decode(engine.networks.autoencoder, latent, engine.networks.scale_factor, progress=progress)
+        decoded = latent_to_image(engine.networks, latent, labels, seed, progress)
     with engine.timings.measure("check"):
         hu = unit_to_hu(decoded.unit, card.intensity, labels)
         organs = check_organs(hu, labels, load_vocabulary())

@@ -20,6 +20,7 @@ STAGES = {
     "encode": ("training.encode", "encode"),
     "diffusion": ("training.denoiser", "train_diffusion"),
     "controlnet": ("training.denoiser", "train_controlnet"),
+    "refiner": ("training.refiner", "train_refiner"),
     "export": ("training.export", "export"),
     "evaluate": ("training.evaluate", "evaluate"),
     "card": ("training.export", "update_card"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from monai.apps.generation.maisi.networks.autoencoderkl_maisi import AutoencoderKlMaisi
+from torch import nn
 
 from SynthCTLib.checkpoint import check_state, read_checkpoint
 from SynthCTLib.errors import InputError, ModelError
@@ -58,7 +59,7 @@ def trained_autoencoder(run: Path, arguments: Mapping[str, Any]) -> tuple[Autoen
     return model.eval(), int(state["step"])
 
 
-def load_weights(model: AutoencoderKlMaisi, weights: Mapping[str, torch.Tensor], what: str) -> None:
+def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], what: str) -> None:
     """Load weights strictly. Raises ModelError that names the first keys that do not fit."""
     check_state(weights, {key: tuple(value.shape) for key, value in model.state_dict().items()}, what)
     try:

@@ -122,6 +122,7 @@ class Encoder:
             raise InputError(f"{missing[0]} is missing: run the stages 'prepare' and 'label' first.")
         sizes = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         used = {key: self.settings[key] for key in ("versions", "native", "spacing")}
+        used |= {"images": True} if self.settings["images"] else {}
         text = json.dumps([self.fingerprint, self.seed, meta["split"], used, sizes], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -140,6 +141,8 @@ class Encoder:
             latent = encode_image(self.model, image.unit(part), self._budget())[0].float().cpu()
             name = f"{meta['case_id']}_{version}.npz"
             stored = {"latent": latent.half().numpy(), "mask": labels, "spacing": spacing.astype(np.float32)}
+            if self.settings["images"]:
+                stored["image"] = image.unit(part).half().numpy()
             save_latent(self.out / name, **stored)
             exact = latent.double()
             sums.append([exact.sum().item(), exact.square().sum().item(), latent.numel()])
@@ -182,10 +185,11 @@ class Encoder:
 
 @torch.no_grad()
 def encode(config: Config) -> None:
-    """Write ``latents/<case>_<k>.npz`` (latent, mask, spacing), and ``latents/index.json`` with the scale factor.
+    """Write ``latents/<case>_<k>.npz`` and ``latents/index.json`` with the scale factor.
 
-    A run that was stopped goes on with the next case; until it is through, an earlier index says that it is not
-    complete. Raises InputError if a stage before has not been run.
+    Each file holds latent, mask and spacing, with ``images`` the image as well. A run that was stopped goes on with the
+    next case; until it is through, an earlier index says that it is not complete. Raises InputError if a stage before
+    has not been run.
     """
     settings = read_settings(config, "encode")
     require_keys(config, "run", "prepared", "seed", "accelerator", "network.autoencoder")

@@ -14,12 +14,13 @@ from SynthCTLib.cards import read_card
 from SynthCTLib.errors import InputError
 from SynthCTLib.model_files import write_weights
 from training.config import Config
-from training.files import load_checkpoint, write_json
+from training.files import write_json
 from training.latents import read_index
 from training.model_conditions import conditioning_of
 from training.prepare import read_cases
 from training.provenance import commit
 from training.settings import require_keys
+from training.trained_networks import averaged_weights
 
 SETTINGS = ("steps", "solver", "temperature")
 """What a measurement depends on besides the weights."""
@@ -38,19 +39,6 @@ QUALITY = (
     "labeled_training_cases",
 )
 """The parts of the scorecard that the card repeats."""
-
-
-def averaged_weights(run: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """EMA weights of the three networks from the stages' checkpoints."""
-    autoencoder = load_checkpoint(run / "autoencoder.pt")
-    denoiser = load_checkpoint(run / "controlnet.pt")
-    if autoencoder is None or denoiser is None:
-        raise InputError(f"Nothing in {run} can be exported yet: run the stages 'autoencoder' and 'controlnet' first.")
-    parts = {"autoencoder": autoencoder["ema"]["shadow"]}
-    for part in ("unet", "controlnet"):
-        prefix = part + "."
-        parts[part] = {k.removeprefix(prefix): v for k, v in denoiser["ema"]["shadow"].items() if k.startswith(prefix)}
-    return parts
 
 
 def write_part(folder: Path, part: str, weights: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -99,7 +87,7 @@ def quality_of(run: Path, files: dict[str, Any], defaults: dict[str, Any]) -> di
 
 
 def export(config: Config) -> None:
-    """Write ``<export.folder>/{autoencoder,unet,controlnet}.safetensors`` and ``card.json``.
+    """Write ``<export.folder>/{autoencoder,unet,controlnet}.safetensors``, a trained refiner's too, and ``card.json``.
 
     With ``"embedded": false`` in the card's words, these are what ``synthct models import`` takes. Raises InputError if
     a stage before has not been run or the latents are of another autoencoder, ModelError if the config's words make no
@@ -108,12 +96,12 @@ def export(config: Config) -> None:
     require_keys(config, "run", "prepared", "network", "export.folder", "export.card.defaults", "export.command")
     c = config["export"]
     run, prepared, folder = Path(config["run"]), Path(config["prepared"]), Path(c["folder"])
-    networks, index = averaged_weights(run), read_index(run)
+    networks, index = averaged_weights(run, tuple(config["network"])), read_index(run)
     folder.mkdir(parents=True, exist_ok=True)
     files = {part: write_part(folder, part, weights) for part, weights in networks.items()}
     card = {
         **c["card"],
-        "networks": {part: {"arguments": arguments} for part, arguments in config["network"].items()},
+        "networks": {part: {"arguments": config["network"][part]} for part in networks},
         "files": files,
         "latent": {
             "channels": config["network"]["autoencoder"]["latent_channels"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from SynthCTLib.device import choose_device, inference_dtype
 from SynthCTLib.embedding import embed_labels
 from SynthCTLib.encoder import encode_image
 from SynthCTLib.errors import InputError
+from SynthCTLib.image import latent_to_image
 from SynthCTLib.intensity import unit_to_hu
 from SynthCTLib.loading import load_networks
 from SynthCTLib.networks import Networks
@@ -43,20 +44,35 @@ def synthesize(
     networks: Networks, card: Any, mask: np.ndarray, spacing: np.ndarray, seed: int, steps: int
 ) -> np.ndarray:
     """int16 HU generated from a mask with the engine's own functions."""
-    embedding = embed_labels(networks.controlnet, torch.from_numpy(mask), card.conditioning["hu_prior"])
+    latent = sampled_latent(
+        networks, card.conditioning, card.scheduler, card.defaults | {"steps": steps}, mask, spacing, seed
+    )
+    return unit_to_hu(latent_to_image(networks, latent, mask, seed).unit, card.intensity, mask)
+
+
+def sampled_latent(
+    networks: Networks,
+    conditioning: Mapping[str, Any],
+    scheduler: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    mask: np.ndarray,
+    spacing: np.ndarray,
+    seed: int,
+) -> torch.Tensor:
+    """The latent (1, C, x, y, z) of a mask; ``conditioning`` and ``scheduler`` of a card, its defaults."""
+    embedding = embed_labels(networks.controlnet, torch.from_numpy(mask), conditioning["hu_prior"])
     region = region_from_labels(np.unique(mask).tolist())
-    conditions = build_conditions(card.conditioning, [float(s) for s in spacing], region)
-    latent = sample_latent(
+    conditions = build_conditions(conditioning, [float(s) for s in spacing], region)
+    return sample_latent(
         networks,
         embedding,
         conditions,
-        scheduler=card.scheduler,
+        scheduler=scheduler,
         seed=seed,
-        steps=steps,
-        solver=card.defaults["solver"],
-        temperature=card.defaults.get("temperature", 1.0),
+        steps=settings["steps"],
+        solver=settings["solver"],
+        temperature=settings.get("temperature", 1.0),
     )
-    return unit_to_hu(decode_latent(networks.autoencoder, latent, networks.scale_factor), card.intensity, mask)
 
 
 def reconstruct(networks: Networks, card: Any, hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
