@@ -204,7 +204,7 @@ class SynthCTLogic(ScriptedLoadableModuleLogic):
         return SynthCTParameterNode(super().getParameterNode())
 
     def process(
-        self, segmentationNode, outputVolumeNode=None, *, labelScheme=None, waitForCompletion=False, **settings
+        self, segmentationNode=None, outputVolumeNode=None, *, labelScheme=None, waitForCompletion=False, **settings
     ):
         """Make a CT from a segmentation or label map node, outside of Slicer's own process.
 
@@ -217,19 +217,21 @@ class SynthCTLogic(ScriptedLoadableModuleLogic):
             results = SynthCTLogic().process(segmentation, seed=7, preset="draft", waitForCompletion=True)
             print(results[0].ct.GetName(), results[0].mask.GetName())
 
-        :param segmentationNode: vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode; it stays as it is.
+        :param segmentationNode: vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode; it stays as it is. None for a
+            model that takes no segmentation, such as one of the Medical Diffusion family.
         :param outputVolumeNode: vtkMRMLScalarVolumeNode that gets the (first) CT; None: a new node.
         :param labelScheme: what the numbers of a label map mean: maisi, totalsegmentator; None: detected.
         :param waitForCompletion: return when the CT is there, while Slicer's windows stay alive; otherwise at once.
         :param settings: region, size, spacing, model, preset, steps, solver, guidance, temperature, seed, count,
             retries, device, grid, as in SynthCTModule.Parameters.RunParameters.
-        :return: list of ResultNodes (``ct``, ``mask``) with waitForCompletion, otherwise the running Run.
+        :return: list of ResultNodes (``ct``, ``mask`` or None) with waitForCompletion, otherwise the running Run.
         :raises RuntimeError: the run could not start, has failed or was cancelled (with waitForCompletion).
         """
         from SynthCTModule.Parameters import RunParameters
 
         run = self.workbench.run
-        started = self.workbench.generate(segmentationNode, RunParameters(**settings), labelScheme, outputVolumeNode)
+        parameters = RunParameters(**{"modelsFolder": self.workbench.modelsFolder(), **settings})
+        started = self.workbench.generate(segmentationNode, parameters, labelScheme, outputVolumeNode)
         if not started:
             raise RuntimeError(run.outcome.text())
         if not waitForCompletion:

@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from SynthCTLib.cards import ModelCard
 
 
+def modelsRoot() -> Path | None:
+    """Where the engine keeps a user's own models; None while the package that it asks for the place is missing."""
+    ensureEngineOnPath()
+    from SynthCTLib.store import default_root
+
+    try:
+        return default_root()
+    except ImportError:
+        return None
+
+
 def shippedCards() -> list[ModelCard]:
     """The cards that come with SynthCT, embedded first."""
     ensureEngineOnPath()

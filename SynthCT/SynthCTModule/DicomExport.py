@@ -20,14 +20,14 @@ from typing import Any
 
 import slicer
 
-from SynthCTModule.ResultNodes import hierarchyItem
+from SynthCTModule.ResultNodes import hierarchyItem, modalityOf, storedReport
 from SynthCTModule.Translation import _
 from SynthCTModule.WriteNode import writeNode
 
 MARK = "SYNTHETIC"
-COMMENT = "SYNTHETIC image made by SynthCT from a segmentation. Not a patient, not for clinical use."
+COMMENT = "SYNTHETIC image made by SynthCT. Not a patient, not for clinical use."
 _SEG_PLUGIN = "DICOMSegmentationPlugin"
-_INSTANCES = "DICOM.instanceUIDs"
+INSTANCES_ATTRIBUTE = "DICOM.instanceUIDs"
 """Attribute of a volume by which QuantitativeReporting finds its files in the database."""
 _PART, _STALE_SECONDS = ".SynthCT-", 3600
 """What folders of series that are not complete are called, and when they are nobody's any more."""
@@ -36,8 +36,8 @@ RunCli = Callable[..., Any]
 """As slicer.cli.run: starts a command line module and returns its node."""
 
 
-def syntheticTags(name: str, seed: int | None) -> dict[str, str]:
-    """Parameters of Create DICOM Series for a CT, all of which say that it is synthetic."""
+def syntheticTags(name: str, seed: int | None, modality: str = "ct") -> dict[str, str]:
+    """Parameters of Create DICOM Series for a CT (or MR), all of which say that it is synthetic."""
     number = f", seed {seed}" if seed is not None else ""
     return {
         "patientName": f"{MARK}^SynthCT",
@@ -45,7 +45,7 @@ def syntheticTags(name: str, seed: int | None) -> dict[str, str]:
         "patientComments": COMMENT,
         "studyDescription": f"{MARK} SynthCT",
         "seriesDescription": f"{MARK} {name}{number}"[:64],  # the longest text that DICOM allows here
-        "modality": "CT",
+        "modality": modality.upper(),
         "manufacturer": "SynthCT",
         "model": "SynthCT",
     }
@@ -90,7 +90,7 @@ def exportCt(
     modules = modules or slicer.modules
     _stop(ctExportReason(modules))
     _putIntoSyntheticStudy(volumeNode)
-    tags = syntheticTags(volumeNode.GetName(), seed)
+    tags = syntheticTags(volumeNode.GetName(), seed, modalityOf(storedReport(volumeNode) or {}))
     folder.mkdir(parents=True, exist_ok=True)
     _removeLeftovers(folder)
     part = folder / f"{_PART}{uuid.uuid4().hex}"
@@ -133,7 +133,7 @@ def exportSeg(
     _hierarchy, item = hierarchyItem(segmentationNode)
     hierarchy.SetItemParent(item, hierarchy.GetItemParent(volumeItem))
     constants = slicer.vtkMRMLSubjectHierarchyConstants
-    uids = volumeNode.GetAttribute(_INSTANCES)
+    uids = volumeNode.GetAttribute(INSTANCES_ATTRIBUTE)
     hierarchy.SetItemAttribute(item, constants.GetDICOMReferencedInstanceUIDsAttributeName(), uids)
     description = _ascii(syntheticTags(segmentationNode.GetName(), seed)["seriesDescription"])
     _exportSegment(
@@ -220,7 +220,7 @@ def _newFolder(folder: Path, description: str) -> Path:
 
 
 def _isInDatabase(volumeNode: Any, database: Any) -> bool:
-    uids = (volumeNode.GetAttribute(_INSTANCES) or "").split()
+    uids = (volumeNode.GetAttribute(INSTANCES_ATTRIBUTE) or "").split()
     return bool(uids) and all(database.fileForInstance(uid) for uid in uids)
 
 
@@ -233,9 +233,9 @@ def _putIntoDatabase(volumeNode: Any, files: list[Path], database: Any) -> Gener
         database.insert(str(path))
         yield
     uids = " ".join(header.SOPInstanceUID for header in headers)
-    volumeNode.SetAttribute(_INSTANCES, uids)
+    volumeNode.SetAttribute(INSTANCES_ATTRIBUTE, uids)
     if not _isInDatabase(volumeNode, database):
-        volumeNode.RemoveAttribute(_INSTANCES)
+        volumeNode.RemoveAttribute(INSTANCES_ATTRIBUTE)
         _stop(_("The CT could not be copied into the DICOM database; is there enough space?"))
     hierarchy, item = hierarchyItem(volumeNode)
     constants = slicer.vtkMRMLSubjectHierarchyConstants

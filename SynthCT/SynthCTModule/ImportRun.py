@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from SynthCTModule.DicomExport import INSTANCES_ATTRIBUTE
 from SynthCTModule.ResultNodes import MASK_ROLE, ResultNodes, importResult, showResult
 
 
@@ -13,13 +14,15 @@ def importRun(
 ) -> list[ResultNodes]:
     """Import the results of a run's last event beside the input and show the last one.
 
+    inputNode: None for a model that takes no segmentation; its CTs are named after the model.
     settings: of the run, stored on the nodes with each result's own seed.
     outputVolumeNode: volume that gets the first CT instead of a new node.
     """
     nodes = []
+    name = inputNode.GetName() if inputNode is not None else str(settings["model"])
     for result in results:
         own = {**settings, "seed": result["seed"], "count": 1}
-        nodes.append(importResult(result, inputNode, own, inputNode.GetName()))
+        nodes.append(importResult(result, inputNode, own, name))
     if outputVolumeNode is not None:
         nodes[0] = ResultNodes(_moved(nodes[0].ct, outputVolumeNode), nodes[0].mask)
     showResult(nodes[-1])
@@ -27,11 +30,12 @@ def importRun(
 
 
 def _moved(ct: Any, target: Any) -> Any:
-    """Give a CT's image, position, window, attributes and mask to another node, and remove the CT."""
+    """Give a CT's image, position, window, attributes and mask (or none) to another node, and remove the CT."""
     target.SetAndObserveImageData(ct.GetImageData())
     target.CopyOrientation(ct)
     for attribute in ct.GetAttributeNames():
         target.SetAttribute(attribute, ct.GetAttribute(attribute))
+    target.RemoveAttribute(INSTANCES_ATTRIBUTE)  # DICOM files are of the image that it had before
     target.SetDescription(ct.GetDescription())
     target.SetNodeReferenceID(MASK_ROLE, ct.GetNodeReferenceID(MASK_ROLE))
     target.CreateDefaultDisplayNodes()

@@ -14,6 +14,8 @@ from SynthCTModule.Signal import Signal
 from SynthCTModule.Translation import _
 from SynthCTModule.WorkerEvents import Event, Failure
 
+CARD_ENDING = ".json"
+
 
 @dataclass(frozen=True)
 class ModelRow:
@@ -35,13 +37,14 @@ class ModelRow:
 class Models:
     """One action at a time. Signals: changed(), progressChanged(fraction, text), finished(Failure | None).
 
-    After a cancel ``finished`` comes with None, too; ``rows`` tell what is there.
+    After a cancel ``finished`` comes with None, too; ``rows`` tell what is there, ``warnings`` what could not be read.
     """
 
     def __init__(self, command: EngineCommand) -> None:
         self.changed, self.progressChanged, self.finished = Signal(), Signal(), Signal()
         self._command = command
         self._findings: list[Event] = []
+        self.warnings: list[str] = []
         command.progressChanged.connect(self.progressChanged.emit)
         command.findingCame.connect(self._findings.append)
         self._rows = [_rowOfCard(card) for card in shippedCards()]
@@ -98,10 +101,15 @@ class Models:
         accept = ["--accept-licence"] if licenceAccepted else []
         self._start(["models", "download", modelId, *accept])
 
-    def importFiles(self, modelId: str, files: Sequence[Path], half: bool = False) -> None:
-        """Take in checkpoint files that the user has got; half: store them in half precision."""
-        option = ["--half"] if half else []
-        self._start(["models", "import", "--card", modelId, *option, *map(str, files)])
+    def importFiles(self, modelId: str, files: Sequence[Path]) -> None:
+        """Take in checkpoint files that the user has got; with the card.json of a model of their own that model."""
+        cards = [file for file in files if file.name.lower().endswith(CARD_ENDING)]
+        weights = [str(file) for file in files if file not in cards]
+        if len(cards) > 1 or not weights:
+            message = _("Choose the files of one model's networks, and its card.json where it is a model of your own.")
+            self.finished.emit(Failure("model", message))
+            return
+        self._start(["models", "import", "--card", str(cards[0]) if cards else modelId, *weights])
 
     def verify(self, modelId: str) -> None:
         """Compare the files with their hashes."""
@@ -135,6 +143,7 @@ class Models:
         if failure is not None:
             self.finished.emit(failure)
         elif result is not None:
+            self.warnings = list(map(findingText, self._findings))
             self._rows = [_rowOfJson(values) for values in result["models"]]
         self.changed.emit()
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from SynthCTModule.Choices import DeviceChoice, PresetChoice, RegionChoice
+from SynthCTModule.EnginePath import ensureEngineOnPath
 from SynthCTModule.Parameters import RunParameters
 
 
 def readParameters(node: Any, modelsFolder: Path | None = None) -> RunParameters:
-    """The settings of a run as the parameter node holds them."""
-    return RunParameters(
+    """The settings of a run as the parameter node holds them, but for those that the model has no use for."""
+    parameters = RunParameters(
         model=node.modelId,
         region=node.region.value or None,
         size=_size(node),
@@ -28,6 +29,12 @@ def readParameters(node: Any, modelsFolder: Path | None = None) -> RunParameters
         grid="input" if node.onInputGrid else "model",
         modelsFolder=modelsFolder,
     )
+    return parameters if parameters.takesMask() else parameters.withoutMask()
+
+
+def anatomyFor(node: Any, parameters: RunParameters) -> Any:
+    """The anatomy of a run with these settings; None where none is chosen, and for a model that takes none."""
+    return node.inputNode if parameters.takesMask() else None
 
 
 def caseSettings(node: Any) -> dict[str, Any]:
@@ -51,9 +58,12 @@ def applyCaseSettings(node: Any, settings: Mapping[str, Any]) -> None:
 
 
 def writeParameters(node: Any, parameters: RunParameters) -> None:
-    """Show the settings of an earlier run in the panel."""
+    """Show the settings of an earlier run in the panel. Raises InputError for a region that does not exist."""
+    ensureEngineOnPath()
+    from SynthCTLib.regions import parse_region
+
     node.modelId = parameters.model
-    node.region = RegionChoice(parameters.region or "")
+    node.region = RegionChoice(str(parse_region(parameters.region)) if parameters.region else "")
     node.customGrid = parameters.size is not None
     if parameters.size is not None:
         node.sizeX, node.sizeY, node.sizeZ = parameters.size

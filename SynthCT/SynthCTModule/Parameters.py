@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from SynthCTLib.cards import ModelCard
 
 DEFAULT_MODEL = "synthct-embedded-v1"
+OF_A_MASK = ("region", "size", "spacing", "guidance", "retries", "grid")
+"""Settings that only mean something where a segmentation is painted."""
+_DDPM_SOLVERS = ("ddpm", "ddim")
+"""As SynthCTLib.scheduler, which needs PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class RunParameters:
     """None means: as the model card says (region: from the labels; seed: at random).
 
     ``size`` (voxels) and ``spacing`` (mm) are toward right, anterior, superior. ``grid``: "model" or "input", the grid
-    of the result. ``modelsFolder``: where a user's own card is looked for.
+    of the result. ``modelsFolder``: where a user's own card is looked for. A model that takes no segmentation has one
+    size and spacing of its own, and none of OF_A_MASK may be set for it.
     """
 
     model: str = DEFAULT_MODEL
@@ -50,15 +55,23 @@ class RunParameters:
         card = findCard(self.model, self.modelsFolder)
         if card is None:
             return False, [_("There is no model '{model}'; choose one in the list.").format(model=self.model)]
-        if not card.takes_mask:
-            text = _("The model takes no segmentation; sample it with 'synthct generate --model {model}'.")
-            return False, [text.format(model=self.model)]
-        reasons = [*self._gridReasons(card), *self._samplingReasons(card), *self._otherReasons()]
+        ofMask = self._gridReasons(card) if card.takes_mask else self._masklessReasons()
+        reasons = [*ofMask, *self._samplingReasons(card), *self._otherReasons()]
         return not reasons, reasons
 
-    def toJob(self, maskPath: Path, outPath: Path, labels: str | None) -> dict[str, Any]:
+    def takesMask(self) -> bool:
+        """Whether the model paints a segmentation; True for one that is not known."""
+        card = findCard(self.model, self.modelsFolder)
+        return card is None or card.takes_mask
+
+    def withoutMask(self) -> RunParameters:
+        """The same without what only means something where a segmentation is painted."""
+        return replace(self, **{name: RunParameters.__dataclass_fields__[name].default for name in OF_A_MASK})
+
+    def toJob(self, maskPath: Path | None, outPath: Path, labels: str | None) -> dict[str, Any]:
         """The values of the job file (Resources/schemas/job.schema.json).
 
+        maskPath: None for a model that takes no segmentation.
         labels: what the numbers of the mask mean (maisi, totalsegmentator); None: to be detected.
         ``stop_with_stdin`` stays off: what Slicer starts inherits its standard input, which may be at its end already.
         """
@@ -66,8 +79,8 @@ class RunParameters:
         for key in ("size", "spacing"):
             if key in settings:
                 settings[key] = list(settings[key])
-        files = {"mask": str(maskPath), "out": str(outPath), "labels": labels}
-        return {"schema": 1, **files, **settings, "parent_pid": os.getpid()}
+        mask = {} if maskPath is None else {"mask": str(maskPath), "labels": labels}
+        return {"schema": 1, **mask, "out": str(outPath), **settings, "parent_pid": os.getpid()}
 
     def sampling(self, card: ModelCard) -> dict[str, Any]:
         """Steps, solver, guidance and temperature as the engine will resolve them: own, then preset's, then card's."""
@@ -95,19 +108,27 @@ class RunParameters:
         if self.region:
             yield from _regionReasons(self.region)
 
+    def _masklessReasons(self) -> Iterator[str]:
+        plain = self.withoutMask()
+        given = [name for name in OF_A_MASK if getattr(self, name) != getattr(plain, name)]
+        if given and not (given == ["guidance"] and self.guidance == 0):
+            text = _("The model {model} takes no segmentation; leave out: {settings}.")
+            yield text.format(model=self.model, settings=", ".join(given))
+
     def _samplingReasons(self, card: ModelCard) -> Iterator[str]:
         from SynthCTLib.job import SOLVER_NAMES
 
         if self.preset is not None and self.preset not in card.presets:
             text = _("The model has no quality '{preset}'; choose {choices}.")
             yield text.format(preset=self.preset, choices=", ".join(card.presets) or _("steps and solver yourself"))
-        if self.steps is not None and not 1 <= self.steps <= 1000:
-            yield _("The number of steps must be from 1 to 1000; correct it.")
+        trained = int(card.scheduler.get("num_train_timesteps", 1000))
+        if self.steps is not None and not 1 <= self.steps <= trained:
+            yield _("The number of steps must be from 1 to {most}; correct it.").format(most=trained)
         if self.solver is not None and self.solver not in SOLVER_NAMES:
             yield _("There is no solver '{solver}'; choose {choices}.").format(
                 solver=self.solver, choices=", ".join(SOLVER_NAMES)
             )
-        elif (self.sampling(card)["solver"] in ("ddpm", "ddim")) != (card.family == "ddpm"):
+        elif (self.sampling(card)["solver"] in _DDPM_SOLVERS) != (card.family == "ddpm" or not card.takes_mask):
             yield _("The solver does not fit the model; leave it at the model's own.")
         if self.guidance is not None and not (math.isfinite(self.guidance) and self.guidance >= 0):
             yield _("The guidance must be 0 (none) or a positive number; correct it.")

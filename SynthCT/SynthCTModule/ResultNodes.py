@@ -1,4 +1,7 @@
-"""The result of a run as nodes beside its input: CT and mask, with settings, seed and report stored on them."""
+"""The result of a run as nodes beside its input: CT and mask, with settings, seed and report stored on them.
+
+A model that takes no segmentation makes a CT, or an MR image, without a mask.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ MASK_ROLE = "SynthCT.mask"
 
 @dataclass(frozen=True)
 class ResultNodes:
-    """``ct``: vtkMRMLScalarVolumeNode in HU; ``mask``: vtkMRMLSegmentationNode on the same grid."""
+    """``ct``: vtkMRMLScalarVolumeNode, in HU unless it is MR; ``mask``: vtkMRMLSegmentationNode on its grid or None."""
 
     ct: Any
     mask: Any
@@ -33,28 +36,32 @@ class ResultNodes:
 def importResult(
     files: Mapping[str, Path | str], inputNode: Any, settings: Mapping[str, Any], name: str, scene: Any = None
 ) -> ResultNodes:
-    """Load the files of a result (``ct``, ``mask``, ``report``) beside ``inputNode``, which stays as it is.
+    """Load the files of a result (``ct`` or ``mr``, ``mask``, ``report``) beside ``inputNode``, which stays as it is.
 
-    The nodes keep no link to the files, which the caller may remove. ``settings``: plain values of the run. A name that
-    is taken gets a number, so that several results stay side by side. Raises RuntimeError when a file cannot be read;
-    then no node is left behind.
+    Without an input they come to the end of the scene's hierarchy. The nodes keep no link to the files, which the
+    caller may remove. ``settings``: plain values of the run. A name that is taken gets a number, so that several
+    results stay side by side. Raises RuntimeError when a file cannot be read; then no node is left behind.
     """
     scene = scene or slicer.mrmlScene
     report = json.loads(Path(files["report"]).read_text(encoding="utf-8"))
-    ct = _readCt(files["ct"], scene.GenerateUniqueName(f"{name} CT"), scene)
-    try:
-        mask = importLabelmap(files["mask"], name=f"{name} mask", scene=scene)
-    except (RuntimeError, ValueError):
-        scene.RemoveNode(ct)
-        raise
-    mask.SetReferenceImageGeometryParameterFromVolumeNode(ct)
-    ct.SetNodeReferenceID(MASK_ROLE, mask.GetID())
-    for node in (ct, mask):
+    modality = modalityOf(report)
+    ct = _readCt(files[modality], scene.GenerateUniqueName(f"{name} {modality.upper()}"), scene)
+    mask = _maskOf(ct, files["mask"], f"{name} mask") if "mask" in files else None
+    for node in (ct, mask) if mask is not None else (ct,):
         _remember(node, settings, report)
         if inputNode is not None:
             _placeBeside(node, inputNode)
-    applyWindow(ct, windowForRegion(report.get("region", ())))
+    if modality == "ct":
+        applyWindow(ct, windowForRegion(report.get("region", ())))
+    else:  # MR has no unit that a window could be said in
+        ct.CreateDefaultDisplayNodes()
+        ct.GetDisplayNode().SetAutoWindowLevel(True)
     return ResultNodes(ct, mask)
+
+
+def modalityOf(report: Mapping[str, Any]) -> str:
+    """``ct`` or ``mr``."""
+    return str(report.get("modality", "ct"))
 
 
 def showResult(nodes: ResultNodes) -> None:
@@ -63,7 +70,8 @@ def showResult(nodes: ResultNodes) -> None:
     for composite in _nodes(scene, "vtkMRMLSliceCompositeNode"):
         composite.SetBackgroundVolumeID(nodes.ct.GetID())
     nodes.ct.SetDisplayVisibility(True)
-    nodes.mask.SetDisplayVisibility(True)
+    if nodes.mask is not None:
+        nodes.mask.SetDisplayVisibility(True)
     bounds = [0.0] * 6
     nodes.ct.GetRASBounds(bounds)
     center = [(low + high) / 2 for low, high in zip(bounds[::2], bounds[1::2], strict=True)]
@@ -74,6 +82,11 @@ def jumpTo(position: Any, scene: Any = None) -> None:
     """Move all slice views to a position (RAS mm) and center it."""
     for sliceNode in _nodes(scene or slicer.mrmlScene, "vtkMRMLSliceNode"):
         sliceNode.JumpSliceByCentering(*position)
+
+
+def isResult(node: Any) -> bool:
+    """Whether a run has made this node."""
+    return bool(node.GetAttribute(REPORT_ATTRIBUTE))
 
 
 def storedSettings(node: Any) -> dict[str, Any] | None:
@@ -95,11 +108,7 @@ def storedSeed(node: Any) -> int | None:
 def results(scene: Any = None) -> list[ResultNodes]:
     """All results in the scene, the oldest first."""
     volumes = _nodes(scene or slicer.mrmlScene, "vtkMRMLScalarVolumeNode")
-    return [
-        ResultNodes(ct, mask)
-        for ct in volumes
-        if ct.GetAttribute(REPORT_ATTRIBUTE) and (mask := ct.GetNodeReference(MASK_ROLE)) is not None
-    ]
+    return [ResultNodes(ct, ct.GetNodeReference(MASK_ROLE)) for ct in volumes if isResult(ct)]
 
 
 def hierarchyItem(node: Any) -> tuple[Any, int]:
@@ -118,6 +127,18 @@ def _readCt(path: Path | str, name: str, scene: Any) -> Any:
     node.SetName(name)
     scene.AddNode(node)
     return node
+
+
+def _maskOf(ct: Any, path: Path | str, name: str) -> Any:
+    """The mask of a CT as segmentation that it refers to; when it cannot be read, the CT goes, too."""
+    try:
+        mask = importLabelmap(path, name=name, scene=ct.GetScene())
+    except (RuntimeError, ValueError):
+        ct.GetScene().RemoveNode(ct)
+        raise
+    mask.SetReferenceImageGeometryParameterFromVolumeNode(ct)
+    ct.SetNodeReferenceID(MASK_ROLE, mask.GetID())
+    return mask
 
 
 def _remember(node: Any, settings: Mapping[str, Any], report: Mapping[str, Any]) -> None:

@@ -93,12 +93,13 @@ class Run:
         return "\n".join(self._log)
 
     def start(
-        self, parameters: RunParameters, writeMask: WriteMask, expectedSeconds: Mapping[str, float] | None = None
+        self, parameters: RunParameters, writeMask: WriteMask | None, expectedSeconds: Mapping[str, float] | None = None
     ) -> bool:
         """Check, write the mask and start the worker; False when that has failed (``finished`` tells why).
 
         writeMask: writes the label map to the NRRD path it is given and returns what its numbers mean (the job's
-        ``labels``: maisi, totalsegmentator; None: to be detected). What it raises ends the run with its sentence.
+        ``labels``: maisi, totalsegmentator; None: to be detected). What it raises ends the run with its sentence. None
+        for a model that takes no segmentation.
         Raises RuntimeError while a run is going on.
         """
         self._machine.to(RunState.CHECKING)
@@ -110,8 +111,8 @@ class Run:
             return False
         try:
             self._folder = RunFolder(self._temporaryFolder)
-            labels = writeMask(self._folder.mask)
-            job = parameters.toJob(self._folder.mask, self._folder.out, labels)
+            labels = writeMask(self._folder.mask) if writeMask is not None else None
+            job = parameters.toJob(self._folder.mask if writeMask is not None else None, self._folder.out, labels)
             job["cancel_file"] = str(self._folder.cancelFile)
             self._folder.job.write_text(json.dumps(job), encoding="utf-8")
             self._machine.to(RunState.RUNNING)

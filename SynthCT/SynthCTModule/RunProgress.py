@@ -13,6 +13,8 @@ from SynthCTModule.WorkerEvents import stageText
 ONCE = ("start", "prepare", "load", "embed")
 EACH = ("denoise", "decode", "write")
 """Stages before the first CT, and of each CT."""
+OF_MASK = ("prepare", "embed")
+"""Those that a model without a segmentation does not have."""
 
 ROUGH = {"start": 6.0, "prepare": 1.0, "load": 1.0, "embed": 2.0, "denoise": 10.0, "decode": 6.0, "write": 2.0}
 """Seconds where nothing better is known; only their ratios matter after the first seconds."""

@@ -11,6 +11,11 @@ from SynthCTModule.Translation import _
 WINDOWS = {"lung": (1500.0, -600.0), "softTissue": (400.0, 40.0), "bone": (1800.0, 400.0), "brain": (80.0, 40.0)}
 """Window width and level in HU."""
 _WINDOW_OF_REGION = {"head": "brain", "chest": "softTissue", "abdomen": "softTissue", "pelvis": "softTissue"}
+RENDERINGS = {
+    "ct": ("CT-Bones", "CT-Bone", "CT-Lung", "CT-Soft-Tissue", "CT-Muscle", "CT-Chest-Contrast-Enhanced", "CT-MIP"),
+    "mr": ("MR-Default", "MR-T2-Brain", "MR-MIP", "MR-Angio"),
+}
+"""Slicer's presets for volume rendering by modality."""
 _RENDERING_OF_REGION = {"head": "CT-Bone", "chest": "CT-Lung", "abdomen": "CT-Soft-Tissue", "pelvis": "CT-Bones"}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import slicer
 
 from SynthCTModule.BodyEnvelope import OnPrepared, prepareMask
-from SynthCTModule.Cards import findCard
+from SynthCTModule.Cards import findCard, modelsRoot
 from SynthCTModule.EngineCommand import EngineCommand
 from SynthCTModule.EngineText import engineText
 from SynthCTModule.Estimates import Device, Estimate, Estimates
@@ -27,6 +27,7 @@ from SynthCTModule.Models import Models
 from SynthCTModule.Parameters import RunParameters
 from SynthCTModule.ResultNodes import ResultNodes
 from SynthCTModule.Run import Run, RunOutcome
+from SynthCTModule.RunProgress import OF_MASK
 from SynthCTModule.SegmentationCheck import ADD_BODY, RESAMPLE, Problem, applyFix
 from SynthCTModule.SegmentationExchange import ExportReport, UnknownSegments, exportLabelmap
 from SynthCTModule.Setup import Setup
@@ -78,11 +79,19 @@ class Workbench:
     ) -> bool:
         """Start a run for a segmentation or label map node; False when it could not start (runFinished tells why).
 
+        node: None for a model that takes no segmentation.
         labelScheme: what the numbers of a label map mean where its color table does not say; None: to be detected.
-        Raises RuntimeError while a run is going on.
+        Raises RuntimeError while a run is going on, without a segmentation that the model needs, and with one that it
+        does not take.
         """
         if self.run.busy:
             raise RuntimeError(_("A run is going on; wait for it or cancel it."))
+        takesMask = parameters.takesMask()
+        if takesMask and node is None:
+            raise RuntimeError(_("Choose an anatomy: load a case or a file, or select a segmentation."))
+        if not takesMask and node is not None:
+            text = _("The model {model} takes no segmentation; leave it out.")
+            raise RuntimeError(text.format(model=parameters.model))
         self._inputNode, self._outputVolumeNode, self._problems = node, outputVolumeNode, []
         self._settings = {key: value for key, value in asdict(parameters).items() if value is not None}
 
@@ -91,7 +100,10 @@ class Workbench:
 
         grid, _problem = self.plan(node, parameters, labelScheme)
         expected = self._estimate(parameters, grid) if grid is not None else None
-        return self.run.start(parameters, writeMask, expected.stages if expected else None)
+        stages = expected.stages if expected else None
+        if not takesMask:
+            return self.run.start(parameters, None, {**dict.fromkeys(OF_MASK, 0.0), **(stages or {})})
+        return self.run.start(parameters, writeMask, stages)
 
     def close(self) -> None:
         """End what belongs to the scene: the run, and what is prepared for one; no process and no file is left."""
@@ -118,7 +130,7 @@ class Workbench:
 
     def modelsFolder(self) -> Path | None:
         """Where a user's own models are; None while unknown."""
-        return self.models.modelsFolder()
+        return self.models.modelsFolder() or modelsRoot()
 
     def estimateText(self, parameters: RunParameters, grid: Grid) -> str:
         """Time, memory and device of a run in words, before it is started."""
@@ -131,8 +143,9 @@ class Workbench:
     def plan(self, node: Any, parameters: RunParameters, labelScheme: str | None = None) -> tuple[Grid | None, str]:
         """The grid of a run, or why there is none; planned again only when something that it depends on has changed.
 
-        Without a node the model's grid for an anatomy that is still to be drawn.
+        Without a node, and for a model that takes none, the model's grid for an anatomy that is still to be drawn.
         """
+        node = node if parameters.takesMask() else None
         content = self._contentOf(node, labelScheme)
         wanted = (content, parameters.model, parameters.region, parameters.size, parameters.spacing)
         if self._planned is None or self._planned[0] != wanted:
@@ -224,8 +237,8 @@ class Workbench:
 
 
 def _segmentation(node: Any) -> Any:
-    """The node where problems can name its segments, None for label maps."""
-    return node if node.IsA("vtkMRMLSegmentationNode") else None
+    """The node where problems can name its segments, None for label maps and without a node."""
+    return node if node is not None and node.IsA("vtkMRMLSegmentationNode") else None
 
 
 def _problemsOf(error: Exception) -> list[Problem]:

@@ -61,7 +61,9 @@ def generate_without_mask(
         timings, seed = Timings(), job.seed_of(number, 0)
         volume = sample_volume(networks, card, settings, seed, progress, timings)
         told = {**origin(card, store, device, seed, settings), "region": card.trained_on["regions"]}
+        progress.step("write", 0, 1)
         made.append(_write(job, card, volume, told, timings, place, out))
+        progress.step("write", 1, 1)
     return Result(made)
 
 
@@ -83,7 +85,7 @@ def sample_volume(
     timings: Timings | None = None,
 ) -> Volume:
     """One volume, int16, of the card's size and spacing, its middle at 0 mm. Raises InputError, Cancelled."""
-    timings = timings or Timings()
+    timings, progress = timings or Timings(), progress or Progress()
     grid, axis = card.grid["defaults"]["*"], card.latent["depth_axis"]
     size = [grid["size"][axis], *(n for other, n in enumerate(grid["size"]) if other != axis)]
     shape = [n // factor for n, factor in zip(size, card.latent["downsampling"], strict=True)]
@@ -99,7 +101,9 @@ def sample_volume(
             progress,
         )
     with timings.measure("decode"):
+        progress.step("decode", 0, 1)
         image = decode_unit_latent(networks.vqgan, unit)[0, 0].numpy()
+        progress.step("decode", 1, 1)
     array = np.moveaxis((image + 1) / 2, 0, axis)
     everywhere = np.ones(array.shape, np.uint8)
     spacing = np.array(grid["spacing"], float)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,18 @@ def test_few_sizes_are_all_named() -> None:
     assert sizesInWords((256, 384, 512)) == "256, 384, 512"
 
 
-def test_a_model_that_takes_no_segmentation_says_how_it_is_sampled(tmp_path: Path) -> None:
+def test_a_model_without_segmentation_has_a_job_without_mask_and_refuses_what_belongs_to_one(tmp_path: Path) -> None:
     card = shippedCards()[0].to_json() | {"id": "own", "family": "medical-diffusion"}
+    card["defaults"] = {**card["defaults"], "solver": "ddim"}
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "card.json").write_text(json.dumps(card), encoding="utf-8")
-    valid, reasons = RunParameters("own", modelsFolder=tmp_path).isValid()
-    assert not valid
-    assert reasons == ["The model takes no segmentation; sample it with 'synthct generate --model own'."]
+    parameters = RunParameters("own", modelsFolder=tmp_path, seed=3, count=2)
+    assert not parameters.takesMask() and parameters.isValid() == (True, [])
+    job = job_from_json(parameters.toJob(None, tmp_path / "out", None))
+    assert (job.mask, job.labels, job.seed, job.count) == (None, None, 3, 2)
+    own = replace(parameters, region="chest", spacing=(1.0, 1.0, 1.0), grid="input", guidance=2.0)
+    assert own.isValid()[1] == [
+        "The model own takes no segmentation; leave out: region, spacing, guidance, grid.",
+    ]
+    assert own.withoutMask() == parameters
+    assert replace(parameters, guidance=0.0).isValid()[0], "0 is none, as the model has it"

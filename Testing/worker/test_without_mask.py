@@ -11,42 +11,19 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from SynthCTLib.cards import load_card
 from SynthCTLib.cli import main
-from SynthCTLib.networks import build_on_meta
 from SynthCTLib.output import DISCLAIMER
 from SynthCTLib.store import ModelStore
-from training.config import load_config
-from training.medical_diffusion.export import fixed_grid
-
-CONFIG = Path(__file__).parents[2] / "training" / "configs" / "medical_diffusion.json"
-VQGAN = {"channels": 4, "latent_channels": 3, "codes": 16, "downsampling": [2, 4, 4], "norm_groups": 2}
-DENOISER = {"channels": 3, "width": 8, "multipliers": [1, 2], "heads": 2, "head_channels": 4, "norm_groups": 4}
+from Testing.library.maskless_samples import MR, write_exported
 
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    """A folder as the stage *md-export* leaves it, with random weights; depth along the patient's left and right."""
-    folder = tmp_path / "exported"
-    folder.mkdir()
-    card = load_config(CONFIG, [])["export"]["card"] | {"schema": 1, "family": "medical-diffusion", "embedded": False}
-    card |= {"id": "tiny-volumes", "networks": {}, "files": {}, "sources": [], "training": None}
-    card["latent"] = {"channels": 3, "downsampling": [2, 4, 4], "depth_axis": 0}
-    card["grid"] = fixed_grid([8, 16, 24], [5.0, 2.0, 3.0])
-    card["defaults"] |= {"steps": 3}
-    generator = torch.Generator().manual_seed(1)
-    for part, arguments in (("vqgan", VQGAN), ("denoiser", DENOISER)):
-        shapes = {key: value.shape for key, value in build_on_meta(part, arguments).state_dict().items()}
-        weights = {key: torch.randn(shape, generator=generator) * 0.2 for key, shape in shapes.items()}
-        save_file(weights, folder / f"{part}.safetensors")
-        card["networks"][part] = {"arguments": arguments}
-        source = {"url": None, "name": f"{part}.safetensors", "sha256": None}
-        card["files"][part] = {"name": f"{part}.safetensors", "sha256": None, "bytes": None, "source": source}
-    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
-    return folder
+    """A folder as the stage *md-export* leaves it, with random weights."""
+    write_exported(tmp_path / "exported")
+    return tmp_path / "exported"
 
 
 @pytest.fixture
@@ -146,10 +123,7 @@ def test_the_worker_runs_a_job_without_a_mask(imported: str, tmp_path: Path) -> 
 
 def test_a_model_of_mr_writes_mr_and_not_ct(imported: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = ModelStore().root / imported / "card.json"
-    card = json.loads(path.read_text(encoding="utf-8")) | {
-        "modality": "mr",
-        "intensity": {"hu": [0, 800], "background": 0},
-    }
+    card = json.loads(path.read_text(encoding="utf-8")) | MR
     path.write_text(json.dumps(card), encoding="utf-8")
     assert main(["generate", "--model", imported, "--out", str(tmp_path / "out"), "--seed", "1"]) == 0
     assert "MR of head" in capsys.readouterr().out

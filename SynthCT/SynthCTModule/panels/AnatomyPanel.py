@@ -14,8 +14,9 @@ from SynthCTModule.CaseView import applyLayout
 from SynthCTModule.FileCheck import isComplete
 from SynthCTModule.GridBox import drawOn, templateVolume
 from SynthCTModule.GridPlan import emptyGrid
+from SynthCTModule.LabelGroups import regionName
 from SynthCTModule.panels.LabelPicker import chosenLabel
-from SynthCTModule.panels.Panel import Panel, quiet, shownErrors
+from SynthCTModule.panels.Panel import Panel, quiet, setEnabled, shownErrors
 from SynthCTModule.panels.ProblemTable import ProblemTable
 from SynthCTModule.PanelSettings import applyCaseSettings, readParameters
 from SynthCTModule.SegmentationCheck import SET_LABEL, Problem, checkSegmentation
@@ -30,6 +31,7 @@ class AnatomyPanel(Panel):
 
     def setup(self) -> None:
         self._cases: dict[str, Any] = {}
+        self._checkTip = self.ui.checkButton.toolTip
         self._problems = ProblemTable(self.ui.problemTable, self._onFix)
         self._showCases()
         ui = self.ui
@@ -47,7 +49,11 @@ class AnatomyPanel(Panel):
 
     def update(self) -> None:
         node = self.node.inputNode
-        self.ui.checkButton.enabled = node is not None
+        reason = "" if node is not None else _("Choose an anatomy: load a case or a file, or select a segmentation.")
+        setEnabled(self.ui.checkButton, reason, self._checkTip)
+        text = _maskless(self.card())
+        self.ui.noMaskLabel.text = text
+        self.ui.noMaskLabel.visible = bool(text)
         isLabelMap = node is not None and node.IsA("vtkMRMLLabelMapVolumeNode")
         self.ui.schemeComboBox.visible = isLabelMap
         self.ui.schemeCaption.visible = isLabelMap
@@ -126,7 +132,7 @@ class AnatomyPanel(Panel):
 
     def _onTemplate(self, _checked: bool = False) -> None:
         with shownErrors():
-            volume = templateVolume(emptyGrid(readParameters(self.node)), _("Empty grid"))
+            volume = templateVolume(emptyGrid(readParameters(self.node, self.logic.modelsFolder())), _("Empty grid"))
             node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", _("Own anatomy"))
             node.CreateDefaultDisplayNodes()
             drawOn(node, volume)
@@ -164,6 +170,17 @@ class AnatomyPanel(Panel):
         """A run has found problems in an anatomy; shown while that is still the chosen one."""
         if self.node is not None and node is self.node.inputNode:
             self._show(problems)
+
+
+def _maskless(card: Any) -> str:
+    """What a model makes that takes no segmentation; empty for others."""
+    if card is None or card.takes_mask:
+        return ""
+    regions = " + ".join(map(regionName, card.trained_on["regions"])) or _("a region that its card does not state")
+    text = _(
+        "The chosen model takes no segmentation: nothing is needed here. It makes {modality} images of: {regions}."
+    )
+    return text.format(modality=card.modality.upper(), regions=regions)
 
 
 def _caseText(case: Any) -> str:

@@ -7,15 +7,16 @@ from typing import Any
 
 import slicer
 
-from SynthCTModule.Cards import findCard
-from SynthCTModule.panels.Panel import Panel, shownErrors
-from SynthCTModule.PanelSettings import readParameters
+from SynthCTModule.panels.Panel import Panel, setEnabled, shownErrors
+from SynthCTModule.PanelSettings import anatomyFor, readParameters
 from SynthCTModule.RunProgress import Progress, secondsText
 from SynthCTModule.RunState import BUSY, RunState
 from SynthCTModule.Translation import _
 
 _STEPS_OF_BAR = 1000
 _LARGEST_SEED = 2**31 - 1
+_OF_A_MASK = ("guidanceSpinBox", "retriesSpinBox", "inputGridCheckBox")
+"""What only means something where a segmentation is painted."""
 
 
 class GeneratePanel(Panel):
@@ -23,6 +24,7 @@ class GeneratePanel(Panel):
 
     def setup(self) -> None:
         ui, logic = self.ui, self.logic
+        self._tips = {name: getattr(ui, name).toolTip for name in _OF_A_MASK}
         ui.generateButton.connect("clicked(bool)", self._onGenerate)
         ui.diceButton.connect("clicked(bool)", self._onDice)
         ui.copyLogButton.connect("clicked(bool)", self._onCopyLog)
@@ -33,24 +35,27 @@ class GeneratePanel(Panel):
         logic.readinessChanged.connect(self._onReadiness)
 
     def update(self) -> None:
-        self._showSampling()
+        card = self.card()
+        reason = "" if card is None or card.takes_mask else _("The chosen model takes no segmentation.")
+        for name in _OF_A_MASK:
+            setEnabled(getattr(self.ui, name), reason, self._tips[name])
+        self._showSampling(card)
         self._showButton()
 
     def missing(self) -> list[str]:
         """Everything that keeps a run from starting, as sentences."""
-        reasons = list(self.logic.missing(self.node.modelId))
-        if self.node.inputNode is None:
-            reasons.insert(0, _("Choose an anatomy: load a case or a file, or select a segmentation."))
-        return [*reasons, *readParameters(self.node, self.logic.modelsFolder()).isValid()[1]]
-
-    def _showSampling(self) -> None:
-        """What the model does where the user has left it the choice."""
         parameters = readParameters(self.node, self.logic.modelsFolder())
-        card = findCard(parameters.model, parameters.modelsFolder)
+        reasons = list(self.logic.missing(self.node.modelId))
+        if self.node.inputNode is None and parameters.takesMask():
+            reasons.insert(0, _("Choose an anatomy: load a case or a file, or select a segmentation."))
+        return [*reasons, *parameters.isValid()[1]]
+
+    def _showSampling(self, card: Any) -> None:
+        """What the model does where the user has left it the choice."""
         if card is None:
             self.ui.samplingLabel.text = ""
             return
-        values = parameters.sampling(card)
+        values = readParameters(self.node, self.logic.modelsFolder()).sampling(card)
         text = _("{steps} steps ({solver}), temperature {temperature:g}, guidance {guidance}")
         guidance = f"{values['guidance']:g}" if values["guidance"] else _("off")
         self.ui.samplingLabel.text = text.format(**{**values, "guidance": guidance})
@@ -78,9 +83,8 @@ class GeneratePanel(Panel):
         self.ui.logTextEdit.clear()
         self._say("")
         with shownErrors():
-            self.logic.generate(
-                self.node.inputNode, readParameters(self.node, self.logic.modelsFolder()), self.node.labelScheme.value
-            )
+            parameters = readParameters(self.node, self.logic.modelsFolder())
+            self.logic.generate(anatomyFor(self.node, parameters), parameters, self.node.labelScheme.value)
 
     def _onDice(self, _checked: bool = False) -> None:
         self.node.seed = secrets.randbelow(_LARGEST_SEED)

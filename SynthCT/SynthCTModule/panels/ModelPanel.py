@@ -21,6 +21,7 @@ class ModelPanel(Panel):
     def setup(self) -> None:
         ui, models = self.ui, self.logic.models
         self._entered = self._looked = False
+        self._known: set[str] = set()
         self._tips = {name: getattr(ui, name).toolTip for name in _BUTTONS}
         ui.modelComboBox.connect("currentIndexChanged(int)", self._onChosen)
         ui.downloadModelButton.connect("clicked(bool)", self._onDownload)
@@ -73,7 +74,7 @@ class ModelPanel(Panel):
         absent = "" if row.status in ("ready", "incomplete", "damaged") else _("There is nothing to remove.")
         source = "" if row.downloadable or row.status == "unknown" else _("It cannot be downloaded; import its files.")
         setEnabled(ui.downloadModelButton, "" if busy else own or there or source, self._tips["downloadModelButton"])
-        setEnabled(ui.importModelButton, own or waiting, self._tips["importModelButton"])
+        setEnabled(ui.importModelButton, waiting, self._tips["importModelButton"])
         setEnabled(ui.removeModelButton, own or waiting or absent, self._tips["removeModelButton"])
         folder = self.logic.models.folderToOpen(row.id)
         setEnabled(
@@ -105,8 +106,9 @@ class ModelPanel(Panel):
 
     def _onImport(self, _checked: bool = False) -> None:
         title = _("Files of the model's networks")
-        files = qt.QFileDialog.getOpenFileNames(slicer.util.mainWindow(), title, "", "*.pt *.safetensors")
+        files = qt.QFileDialog.getOpenFileNames(slicer.util.mainWindow(), title, "", "*.pt *.safetensors *.json")
         if files:
+            self._known = {row.id for row in self.logic.models.rows()}
             self.logic.models.importFiles(self.node.modelId, [Path(file) for file in files])
             self.update()
 
@@ -123,8 +125,17 @@ class ModelPanel(Panel):
     def _onChanged(self) -> None:
         self._fill()
         self.ui.modelProgressBar.visible = False
+        self.ui.modelWarningLabel.text = "\n".join(self.logic.models.warnings)
+        self.ui.modelWarningLabel.visible = bool(self.logic.models.warnings)
         if self.node is not None:
+            self._chooseImported()
             self.update()
+
+    def _chooseImported(self) -> None:
+        """A model that an import has added is what the user wants to use."""
+        added = [row.id for row in self.logic.models.rows() if self._known and row.id not in self._known]
+        if added:
+            self._known, self.node.modelId = set(), added[0]
 
     def _onProgress(self, fraction: float, text: str) -> None:
         self.ui.modelProgressBar.visible = True

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
 
+from SynthCTModule.Cards import findCard
 from SynthCTModule.EnginePath import ensureEngineOnPath
 from SynthCTModule.EngineText import engineText
+
+if TYPE_CHECKING:
+    from SynthCTLib.cards import ModelCard
 
 
 class Panel:
@@ -26,6 +30,10 @@ class Panel:
     def node(self) -> Any:
         """The parameter node; None between two scenes."""
         return self._parameters()
+
+    def card(self) -> ModelCard | None:
+        """The card of the chosen model; None for one that is not known here."""
+        return findCard(self.node.modelId, self.logic.modelsFolder())
 
     def setup(self) -> None:
         """Fill and connect the widgets; called once."""

@@ -15,7 +15,7 @@ from SynthCTModule.panels.Panel import Panel, setEnabled, shownErrors
 from SynthCTModule.panels.SavePath import savePath
 from SynthCTModule.QuizMarks import PointPicker, Ruler, StructureMark
 from SynthCTModule.QuizTexts import questionText, verdictText
-from SynthCTModule.ResultNodes import MASK_ROLE, jumpTo
+from SynthCTModule.ResultNodes import MASK_ROLE, isResult, jumpTo
 from SynthCTModule.SegmentationExchange import importLabelmap
 from SynthCTModule.SegmentLabels import resolveSegments
 from SynthCTModule.Translation import _
@@ -59,18 +59,26 @@ class QuizPanel(Panel):
         ui.saveScoreButton.connect("clicked(bool)", self._onSave)
 
     def update(self) -> None:
-        reason = "" if self._answerKey() is not None else _("Choose a CT or a segmentation first.")
-        setEnabled(self.ui.startQuizButton, reason, self._startTip)
+        setEnabled(self.ui.startQuizButton, self._startReason(), self._startTip)
 
     def exit(self) -> None:
         """End the quiz: its marks belong to this module and this scene."""
         self._stop()
         self.ui.quizWidget.visible = False
 
+    def _startReason(self) -> str:
+        """Why there can be no quiz; empty when there can."""
+        if self._answerKey() is not None:
+            return ""
+        if self.node.resultVolume is not None and isResult(self.node.resultVolume):
+            return _("This CT has no label map, which would be the answer key; choose another one.")
+        return _("Choose a CT or a segmentation first.")
+
     def _answerKey(self) -> Any:
+        """The label map of the chosen CT; the chosen anatomy without one of SynthCT, of which it would say nothing."""
         ct = self.node.resultVolume
-        mask = ct.GetNodeReference(MASK_ROLE) if ct is not None else None
-        return mask or self.node.inputNode
+        isSynthetic = ct is not None and isResult(ct)
+        return ct.GetNodeReference(MASK_ROLE) if isSynthetic else self.node.inputNode
 
     def _onStart(self, _checked: bool = False) -> None:
         with shownErrors():

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import slicer
 
-from SynthCTModule.Cards import findCard
 from SynthCTModule.GridBox import showGridBox
-from SynthCTModule.panels.Panel import Panel, choose, quiet
+from SynthCTModule.panels.Panel import Panel, choose, quiet, setEnabled
 from SynthCTModule.PanelSettings import readParameters
 from SynthCTModule.Parameters import sizesInWords
 from SynthCTModule.Translation import _
@@ -17,6 +16,8 @@ from SynthCTModule.VoxelGrid import Grid
 
 BOX_ATTRIBUTE = "SynthCT.GridBox"
 """Marks the box of the field of view."""
+_OF_A_MASK = ("regionComboBox", "customGridCheckBox")
+"""What only means something where a segmentation is painted."""
 _SIZES = ("sizeX", "sizeY", "sizeZ")
 _SPACINGS = {"spacingInPlane": 0, "spacingSlice": 2}
 """Axis of each."""
@@ -27,12 +28,18 @@ class RegionPanel(Panel):
 
     def setup(self) -> None:
         self._modelId = ""
+        self._tips = {name: getattr(self.ui, name).toolTip for name in _OF_A_MASK}
         for name in _SIZES:
             box = getattr(self.ui, f"{name}ComboBox")
             box.connect("currentIndexChanged(int)", lambda _index, name=name: self._onSize(name))
 
     def update(self) -> None:
-        self.ui.customGridWidget.visible = self.node.customGrid
+        card = self.card()
+        takesMask = card is None or card.takes_mask
+        reason = "" if takesMask else _("The chosen model has one region, size and spacing, which its card states.")
+        for name in _OF_A_MASK:
+            setEnabled(getattr(self.ui, name), reason, self._tips[name])
+        self.ui.customGridWidget.visible = self.node.customGrid and takesMask
         if self._modelId != self.node.modelId or not all(getattr(self.node, name) for name in (*_SIZES, *_SPACINGS)):
             self._showRules()
         for name in _SIZES:
@@ -47,8 +54,8 @@ class RegionPanel(Panel):
         """The sizes and spacings that the model allows."""
         from SynthCTLib.grid import axis_rules
 
-        card = findCard(self.node.modelId, self.logic.modelsFolder())
-        if card is None:
+        card = self.card()
+        if card is None or not card.takes_mask:
             return
         self._modelId = card.id
         rules, default = axis_rules(card.grid), card.grid["defaults"]["*"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,23 @@ from SynthCTModule.panels.Panel import Panel, quiet, setEnabled, shownErrors
 from SynthCTModule.panels.SavePath import savePath
 from SynthCTModule.PanelSettings import writeParameters
 from SynthCTModule.Parameters import parametersFromJson
-from SynthCTModule.ResultNodes import MASK_ROLE, ResultNodes, showResult, storedReport, storedSeed, storedSettings
+from SynthCTModule.ResultNodes import (
+    MASK_ROLE,
+    ResultNodes,
+    modalityOf,
+    showResult,
+    storedReport,
+    storedSeed,
+    storedSettings,
+)
 from SynthCTModule.SaveCt import saveCt
 from SynthCTModule.SegmentationExchange import composeSegmentation
 from SynthCTModule.Steps import Steps
 from SynthCTModule.Translation import _
 from SynthCTModule.Views import fitViews, showSideBySide
-from SynthCTModule.WindowPresets import applyWindow, renderingPreset, showRendering
+from SynthCTModule.WindowPresets import RENDERINGS, applyWindow, renderingPreset, showRendering
 
 _WINDOWS = {"Lung": "lung", "SoftTissue": "softTissue", "Bone": "bone", "Brain": "brain"}
-_RENDERINGS = ("CT-Bones", "CT-Bone", "CT-Lung", "CT-Soft-Tissue", "CT-Muscle", "CT-Chest-Contrast-Enhanced", "CT-MIP")
 _NEED_CT = ("compareButton", "exportNiftiButton", "exportSegmentationButton", "volumeRenderingButton")
 
 _DICOM = ("exportDicomButton", "exportDicomSegButton")
@@ -41,7 +48,8 @@ class ResultPanel(Panel):
         ui = self.ui
         self._shown: Any = None
         self._export = Steps()
-        self._tips = {name: getattr(ui, name).toolTip for name in (*_NEED_CT, *_DICOM)}
+        windows = [f"window{name}Button" for name in _WINDOWS]
+        self._tips = {name: getattr(ui, name).toolTip for name in (*_NEED_CT, *_DICOM, *windows)}
         self._organs = OrganTable(ui.organTable)
         for widget, preset in _WINDOWS.items():
             button = getattr(ui, f"window{widget}Button")
@@ -83,8 +91,9 @@ class ResultPanel(Panel):
     def _enable(self, ct: Any, report: Any) -> None:
         ui = self.ui
         none = "" if ct is not None else _("There is no CT yet.")
-        for widget in _WINDOWS:
-            getattr(ui, f"window{widget}Button").enabled = ct is not None
+        unitless = _("These windows are in HU, which an MR image does not have.") if _isMr(report) else ""
+        for name in (f"window{widget}Button" for widget in _WINDOWS):
+            setEnabled(getattr(ui, name), none or unitless, self._tips[name])
         for name in _NEED_CT:
             setEnabled(getattr(ui, name), none, self._tips[name])
         if ct is not None and self.node.compareVolume is None:
@@ -95,7 +104,7 @@ class ResultPanel(Panel):
         setEnabled(ui.exportDicomButton, busy or none or ctExportReason(), self._tips["exportDicomButton"])
         setEnabled(ui.exportDicomSegButton, busy or maskless or segExportReason(), self._tips["exportDicomSegButton"])
         ui.useSettingsButton.enabled = report is not None
-        ui.organTable.visible = report is not None and not self.node.studentMode
+        ui.organTable.visible = bool(report and report.get("organs")) and not self.node.studentMode
 
     def _onImported(self, results: list[ResultNodes]) -> None:
         """A run has ended: show its last CT."""
@@ -104,24 +113,30 @@ class ResultPanel(Panel):
         self.ui.resultCollapsibleButton.collapsed = False
         self.node.resultVolume = results[-1].ct
         showResult(results[-1])
-        case = caseOf(self.node.inputNode)
+        view = self._caseView()
         for result in results:
-            applyImageView(case.view if case else {}, result.ct)
+            applyImageView(view, result.ct)
         fitViews()
+
+    def _caseView(self) -> Mapping[str, Any]:
+        """How the case wants its CT to be shown; empty without a case, and for a CT that was made without anatomy."""
+        case = caseOf(self.node.inputNode) if self.mask() is not None else None
+        return case.view if case else {}
 
     def _onUseSettings(self, _checked: bool = False) -> None:
         settings = storedSettings(self.node.resultVolume)
         if settings:
-            writeParameters(self.node, parametersFromJson(settings))
+            with shownErrors():
+                writeParameters(self.node, parametersFromJson(settings))
 
     def _showRenderings(self, report: Any) -> None:
-        case = caseOf(self.node.inputNode)
-        wanted = case.view.get("volume_rendering") if case else None
-        suggested = wanted or (renderingPreset(report.get("region", ())) if report else _RENDERINGS[0])
+        names = RENDERINGS["mr" if _isMr(report) else "ct"]
+        fitting = names[0] if report is None or _isMr(report) else renderingPreset(report.get("region", ()))
+        suggested = self._caseView().get("volume_rendering") or fitting
         box = self.ui.volumeRenderingComboBox
         with quiet(box):
             box.clear()
-            for name in dict.fromkeys((suggested, *_RENDERINGS)):
+            for name in dict.fromkeys((suggested, *names)):
                 box.addItem(name, name)
         with quiet(self.ui.volumeRenderingButton):
             self.ui.volumeRenderingButton.checked = False
@@ -195,5 +210,14 @@ def _summary(ct: Any, report: Any) -> str:
     if report is None:
         return _("This volume was not made by SynthCT.")
     text = _("Seed {seed} · {model}\n{verdict}")
-    verdict = _("All organ groups are in order.") if report.get("passed") else _("Some organ groups look implausible.")
-    return text.format(seed=report.get("seed"), model=report["model"]["id"], verdict=verdict)
+    return text.format(seed=report.get("seed"), model=report["model"]["id"], verdict=_verdict(report))
+
+
+def _verdict(report: Any) -> str:
+    if "organs" not in report:
+        return _("Made without a segmentation, so that no organ could be checked.")
+    return _("All organ groups are in order.") if report.get("passed") else _("Some organ groups look implausible.")
+
+
+def _isMr(report: Any) -> bool:
+    return report is not None and modalityOf(report) == "mr"

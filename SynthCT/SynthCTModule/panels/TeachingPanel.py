@@ -54,7 +54,9 @@ class TeachingPanel(Panel):
         setEnabled(self.ui.saveCaseButton, reason, self._saveTip)
         busy = _("A run is going on.") if self.logic.run.busy else ""
         missing = " ".join(self.logic.missing(self.node.modelId))
-        setEnabled(self.ui.pairButton, reason or busy or missing, self._pairTip)
+        takesMask = readParameters(self.node, self.logic.modelsFolder()).takesMask()
+        maskless = "" if takesMask else _("The chosen model takes no segmentation; choose another one.")
+        setEnabled(self.ui.pairButton, reason or maskless or busy or missing, self._pairTip)
         if self.node.studentMode != self._studentMode.isOn:
             self._studentMode.switch(self.node.studentMode)
 
@@ -128,4 +130,5 @@ def _nameNeutrally(result: ResultNodes) -> None:
     """A case's title may be the answer."""
     scene = slicer.mrmlScene
     result.ct.SetName(scene.GenerateUniqueName(_("CT")))
-    result.mask.SetName(scene.GenerateUniqueName(_("Mask")))
+    if result.mask is not None:
+        result.mask.SetName(scene.GenerateUniqueName(_("Mask")))

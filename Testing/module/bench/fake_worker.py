@@ -1,12 +1,16 @@
 """Processes of the engine that replay what a real one has said (``../recorded``), a line at a time, when a test wants.
 
 A run writes its result files as the engine does: the mask it was given on the recorded grid, and a CT in which each
-structure has its typical density.
+structure has its typical density. A run without a mask, and what is done with models where the test has a folder of
+them, is the engine's own work, done at once in this process.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +18,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from SynthCTLib.cli import main
+from SynthCTLib.job import read_job
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.reading import read_segmentation
+from SynthCTLib.runner import guarded, run_generate
 
 RESOURCES = Path(__file__).resolve().parents[3] / "Resources"
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"
@@ -108,6 +115,8 @@ class FakeFamily:
         """What a process started with these arguments says, and its exit code."""
         if "SynthCTLib.worker" in arguments:
             return self._run(Path(arguments[-1]))
+        if "models" in arguments and "SYNTHCT_MODELS" in os.environ:
+            return _command(arguments)
         if "prepare" in arguments:
             out = Path(arguments[arguments.index("--out") + 1])
             _write_mask(Path(arguments[arguments.index("prepare") + 1]), out)
@@ -119,6 +128,8 @@ class FakeFamily:
     def _run(self, job_path: Path) -> tuple[list[str], int]:
         job = json.loads(job_path.read_text(encoding="utf-8"))
         self.jobs.append(job)
+        if "mask" not in job and self.ending == "result":
+            return _sampled(job_path)
         lines = (RECORDED / "run.jsonl").read_text(encoding="utf-8").replace("{out}", job["out"]).splitlines()
         seed = f'"seed": {job.get("seed", 7)}'
         lines = [line.replace('"seed": 7', seed) for line in lines]
@@ -133,6 +144,24 @@ class FakeFamily:
         report = (RECORDED / "report.json").read_text(encoding="utf-8").replace('"seed": 7', seed)
         (out / "report.json").write_text(report, encoding="utf-8")
         return lines, 0
+
+
+def _sampled(job_path: Path) -> tuple[list[str], int]:
+    """What the engine says while it does a job, and its exit code."""
+    lines: list[str] = []
+
+    def emit(event: dict[str, Any]) -> None:
+        lines.append(json.dumps(event))
+
+    return lines, guarded(lambda: run_generate(read_job(job_path), emit), emit)
+
+
+def _command(arguments: Sequence[str]) -> tuple[list[str], int]:
+    """What a command of the engine prints, and its exit code."""
+    own = list(arguments[arguments.index("models") :])
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        code = main(own[: own.index("--parent-pid")])
+    return output.getvalue().splitlines(), code
 
 
 def _write_mask(source: Path, out: Path) -> nib.Nifti1Image:
