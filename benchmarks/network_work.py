@@ -20,6 +20,7 @@ from SynthCTLib.denoiser import control_residuals, predict
 from SynthCTLib.embedding import TILE, embedding_layers
 from SynthCTLib.memory_plan import make_plan, plan_for_cut
 from SynthCTLib.networks import build_on_meta
+from SynthCTLib.refiner import SLAB
 from SynthCTLib.regions import Region
 from SynthCTLib.seamless import Cut
 
@@ -59,10 +60,27 @@ class NetworkWork:
         return plan.work, plan.peak
 
     def decode(self, size: Size, budget: int) -> tuple[int, int]:
-        """Multiplications and peak bytes of the decoder in float32, as planned for a budget of bytes."""
+        """Multiplications and peak bytes of decoder and refiner in float32; ``budget``: bytes that decoding may take."""
         layers = decoder_layers(self._parts["autoencoder"])
         plan = make_plan(layers, self._latent(size), self._card.latent["channels"], torch.float32, budget)
-        return plan.work, plan.peak
+        work, peak = self._refine(size)
+        return plan.work + work, max(plan.peak, peak)
+
+    def _refine(self, size: Size) -> tuple[int, int]:
+        """Multiplications and peak bytes of the refiner in its slabs; 0 for a model without one."""
+        if "refiner" not in self._parts:
+            return 0, 0
+        refiner = self._parts["refiner"]
+        work = peak = 0
+        for start in range(0, size[0], SLAB):
+            first, last = max(0, start - refiner.reach), min(size[0], start + SLAB + refiner.reach)
+            image = torch.empty(1, 1, last - first, *size[1:], device="meta")
+            labels = torch.empty(image.shape[1:], dtype=torch.uint8, device="meta")
+            with torch.inference_mode(), FlopCounterMode(display=False) as counter, LiveMemory() as memory:
+                refiner(image, labels, image)
+            work += counter.get_total_flops() // 2
+            peak = max(peak, memory.peak)
+        return work, peak
 
     def _latent(self, size: Size) -> Size:
         x, y, z = (n // self._card.latent["downsampling"] for n in size)

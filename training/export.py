@@ -49,10 +49,13 @@ def write_part(folder: Path, part: str, weights: dict[str, torch.Tensor]) -> dic
 
 
 def collect_sources(cases: list[dict]) -> list[dict[str, Any]]:
-    """One entry per collection of the training cases: licence, citation and number of cases."""
+    """One entry per collection of the training cases: licence, citation and number of cases.
+
+    A version with simulated lesions is no case of its own.
+    """
     groups: dict[tuple[str, str, str], int] = defaultdict(int)
     for meta in cases:
-        groups[meta["collection"], meta["licence"], meta["citation"]] += 1
+        groups[meta["collection"], meta["licence"], meta["citation"]] += "simulated_lesions" not in meta
     return [{"name": n, "licence": lic, "citation": cite, "cases": k} for (n, lic, cite), k in sorted(groups.items())]
 
 

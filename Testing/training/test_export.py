@@ -40,7 +40,8 @@ def config(tmp_path: Path) -> dict:
     (prepared / "a").mkdir(parents=True)
     np.save(prepared / "a" / "mask.npy", np.array([[[0, 1, 200]]], np.uint8))
     case = {"case_id": "a", "split": "train", "collection": "C", "licence": "CC BY 4.0", "citation": "Someone 2020"}
-    write_json(prepared / "cases.json", {"cases": [case], "left_out": []})
+    again = case | {"simulated_lesions": ["hepatic tumor"]}
+    write_json(prepared / "cases.json", {"cases": [case, again], "left_out": []})
     return config
 
 
