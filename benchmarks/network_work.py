@@ -60,7 +60,7 @@ class NetworkWork:
         return plan.work, plan.peak
 
     def decode(self, size: Size, budget: int) -> tuple[int, int]:
-        """Multiplications and peak bytes of decoder and refiner in float32; ``budget``: bytes that decoding may take."""
+        """Multiplications and peak bytes of decoder and refiner in float32; ``budget``: bytes for decoding."""
         layers = decoder_layers(self._parts["autoencoder"])
         plan = make_plan(layers, self._latent(size), self._card.latent["channels"], torch.float32, budget)
         work, peak = self._refine(size)
