@@ -32,6 +32,7 @@ STAGES = {
     "md-encode": ("training.medical_diffusion.latents", "encode_volumes"),
     "md-diffusion": ("training.medical_diffusion.diffusion_stage", "train_diffusion"),
     "md-export": ("training.medical_diffusion.export", "export"),
+    "md-evaluate": ("training.medical_diffusion.judge", "evaluate_model"),
     "ms-ssim": ("training.medical_diffusion.ms_ssim", "compare"),
 }
 

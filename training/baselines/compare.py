@@ -85,42 +85,57 @@ def train(config: Config, name: str, training: list[Scan]) -> Trained:
 def judge_method(
     config: Config, name: str, trained: Trained, training: list[Scan], held_out: list[Scan]
 ) -> tuple[dict[str, Any], Material]:
-    """(Scorecard, what was compared).
-
-    ``frechet`` compares with held-out patients, ``frechet_seen`` with ``judge.seen`` patients of the training; both in
-    halves (``metrics/halves.py``).
-    """
-    c, run = config["judge"], Path(config["run"])
+    """(Scorecard, what was compared) of CTs that the trained method makes for the held-out cases."""
     settings = {"minutes": config["minutes"], "training": trained.training, "settings": config[METHODS[name][1]]}
 
     def make(scan: Scan, seed: int) -> np.ndarray:
         unit = trained.make(scan, seed).float().cpu().numpy()
         return np.clip(np.rint(unit * 2000 - 1000), -1000, 1000).astype(np.int16)
 
-    made, cost = make_scans(Subject(make, settings), held_out, run / "synthetic" / name)
+    folder = Path(config["run"]) / "synthetic" / name
+    made, cost = make_scans(Subject(make, settings), held_out, folder)
+    scores, material = judge_made(config, made, trained.conditional, training, held_out)
+    card = {
+        **about(config, name, len(made), len(training)),
+        "conditional": trained.conditional,
+        **settings,
+        **scores,
+        "cost": cost.as_json(),
+    }
+    return without_nan(card), material
+
+
+def about(config: Config, name: str, n: int, n_training: int) -> dict[str, Any]:
+    """What a scorecard of this comparison says first: data, command, grid."""
+    return {
+        "name": name,
+        "subject": name,
+        "n": n,
+        "data": data_hash(config["prepared"]),
+        "command": command(),
+        "commit": commit(),
+        "collection": config["group"],
+        "n_training": n_training,
+        "grid": config["grid"],
+    }
+
+
+def judge_made(
+    config: Config, made: list[Scan], conditional: bool, training: list[Scan], held_out: list[Scan]
+) -> tuple[dict[str, Any], Material]:
+    """(Scores, what was compared) of CTs on the config's grid, however they came about.
+
+    ``frechet`` compares with held-out patients, ``frechet_seen`` with ``judge.seen`` patients of the training; both in
+    halves (``metrics/halves.py``).
+    """
+    c, run = config["judge"], Path(config["run"])
     order = np.random.default_rng(config["seed"]).permutation(len(training))
     others = [training[i] for i in order[: len(held_out)]]
-    material = Material(made, held_out, others, trained.conditional)
+    material = Material(made, held_out, others, conditional)
     extractors = [
         CachedFeatures(e, run / "features") for e in build_extractors(c["extractors"], c["slices"], c["radimagenet"])
     ]
     scores, _ = judge(material, extractors, [scan.hu for scan in training], c, config["seed"], run)
     seen = [training[i] for i in order[: c["seen"]]]
     against_seen = distances_in_halves(Material(made, seen, [], False), extractors, c["rounds"], config["seed"])
-    card = {
-        "name": name,
-        "subject": name,
-        "n": len(made),
-        "data": data_hash(config["prepared"]),
-        "command": command(),
-        "commit": commit(),
-        "collection": config["group"],
-        "n_training": len(training),
-        "grid": config["grid"],
-        "conditional": trained.conditional,
-        **settings,
-        **scores,
-        "frechet_seen": against_seen["frechet"],
-        "cost": cost.as_json(),
-    }
-    return without_nan(card), material
+    return {**scores, "frechet_seen": against_seen["frechet"]}, material
