@@ -17,11 +17,21 @@ SLAB = 1 << 22
 """Values that are converted at once where a CPU computes in float32 for half precision: 16 MB."""
 
 
-def convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, zeros: Zeros) -> torch.Tensor:
-    """(1, C, x, y, z), channels last → (1, C', …) in the number format of the weights."""
+def convolve(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    zeros: Zeros,
+    transformed: Callable[[], torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """(1, C, x, y, z), channels last → (1, C', …) in the number format of the weights.
+
+    ``transformed`` gives the kernels for Winograd's method, where they are kept.
+    """
     size = size_behind(x.shape[2:], weight, zeros)
     if winograd.suits(weight, size):
-        return winograd.convolve(x, weight, bias, [before for before, _ in zeros], size)
+        kernels = winograd.transformed(weight) if transformed is None else transformed()
+        return winograd.convolve(x, kernels, bias, [before for before, _ in zeros], size, weight.dtype)
     if in_float32(weight):
         return _by_slabs(x, weight, bias, zeros, size)
     return _directly(x.to(weight.dtype), weight, bias, zeros)
@@ -44,6 +54,11 @@ def size_behind(size: Sequence[int], weight: torch.Tensor, zeros: Zeros) -> tupl
 def in_float32(weight: torch.Tensor) -> bool:
     """Whether float16 only is how numbers are stored: CPUs without instructions for it are slow in it."""
     return weight.device.type == "cpu" and weight.dtype is torch.float16
+
+
+def kept(weight: torch.Tensor, size: Sequence[int]) -> int:
+    """Bytes of what is made of the weights once for all outputs of this ``size``."""
+    return winograd.kernel_bytes(weight) if winograd.suits(weight, size) else 0
 
 
 def scratch(weight: torch.Tensor, size: Sequence[int]) -> int | None:

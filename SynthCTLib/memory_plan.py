@@ -2,13 +2,13 @@
 
 Predicted peak, in bytes, of a sweep from kept features s to features g:
 
-    peak = S(s) + K·S(g) + max over the layers of one tile (in + copy + out).
+    peak = S(s) + K·S(g) + kernels + max over the layers of one tile (in + copy + out).
 
 All terms count the features and what waits to be added to them (main and skip). S: of the whole volume; in S(g) without
-those that lie in memory of s; K: 1 if g is kept. ``copy``: a padded or converted copy of the input, where a layer makes
-one, or what else a convolution needs for itself (``convolution.scratch``). A single tile is the whole volume; S is 0
-then, and counting the skip on both sides of a layer covers the input that a sweep holds. Weights are left out: they are
-in memory anyway.
+those that lie in memory of s; K: 1 if g is kept. ``kernels``: what Winograd's method keeps from tile to tile. ``copy``:
+a padded or converted copy of the input, where a layer makes one, or what else a convolution needs for itself
+(``convolution.scratch``). A single tile is the whole volume; S is 0 then, and counting the skip on both sides of a
+layer covers the input that a sweep holds. Weights are left out: they are in memory anyway.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from SynthCTLib.autoencoder_layers import (
     Step,
     TransposedConvolve,
 )
-from SynthCTLib.convolution import in_float32, scratch
+from SynthCTLib.convolution import in_float32, kept, scratch
 from SynthCTLib.seamless import Cut, barriers, borrows, boxes_along, sizes_along
 
 SIDES = (96, 64, 48, 32, 24, 16, 12, 8)
@@ -120,14 +120,15 @@ class Costs:
         """From one place in the chain to a later one."""
         boxes = boxes_along(self.layers, self.sizes, start, goal, middle_box(self.sizes[goal], self.cut))
         spans = [tuple(b - a for a, b in box) for box in boxes]
-        tile, work = self.features[start].bytes(spans[0]), 0
+        tile, kernels, work = self.features[start].bytes(spans[0]), 0, 0
         for i, inside, outside in zip(range(start, goal), spans, spans[1:], strict=False):
             here = self.features[i].bytes(inside) + _copy(
                 self.layers[i], self.features[i], inside, outside, self.single
             )
+            kernels += _kernels(self.layers[i], outside)
             tile = max(tile, here + self.features[i + 1].bytes(outside))
             work += self.cut.number * _work(self.layers[i], self.features[i], outside)
-        return Sweep(tile if self.single else tile + self.stored(start), work)
+        return Sweep(kernels + tile + (0 if self.single else self.stored(start)), work)
 
 
 def make_plan(layers: Sequence[Step], size: Size, channels: int, dtype: torch.dtype, budget: int) -> Plan:
@@ -181,6 +182,11 @@ def middle_box(size: Size, cut: Cut) -> Box:
     """A tile in the middle of a grid, as large as any."""
     sides = [-(-n // count) for n, count in zip(size, cut.counts, strict=True)]
     return tuple(((n - k) // 2, (n - k) // 2 + k) for n, k in zip(size, sides, strict=True))
+
+
+def _kernels(layer: Step, out: Size) -> int:
+    """Bytes of what a convolution keeps from tile to tile."""
+    return kept(layer.weight, out) if isinstance(layer, Convolve) else 0
 
 
 def _copy(layer: Step, features: Features, size: Size, out: Size, single: bool) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise, product
 from math import prod
@@ -141,8 +142,9 @@ def _run(
         moments, store = Moments(), Store(sizes[goal], single)
         if keep and not single:
             store.borrow(source, borrows(layers, start, goal))
+        own = [copy(layer) for layer in layers]  # so that what a layer keeps for the next tile ends with the sweep
         for box in cut.boxes(sizes[goal]):
-            state = _compute(layers, sizes, statistics, source, start, goal, box)
+            state = _compute(own, sizes, statistics, source, start, goal, box)
             if not last:
                 moments.add(state.main)
             if keep:
@@ -156,7 +158,7 @@ def _run(
             statistics[places[goal]] = moments.by_group(norm.groups)
         if keep:
             source, start = store.state(), goal
-        del store
+        del store, own
     return source.main
 
 

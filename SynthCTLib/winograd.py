@@ -11,7 +11,8 @@ Rounding grows with the numbers in the matrices: a result differs from the direc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from math import prod
 
@@ -44,8 +45,10 @@ LONGEST = 16
 NARROWEST = 64
 """Channels from which on it is faster; with 32 the transforms take as long as what they save."""
 
-SMALLEST = 2048
-"""Voxels from which on transforming the kernel is worth it."""
+SMALLEST = 512
+"""Voxels from which on it is faster with a kernel that was transformed before."""
+
+Block = tuple[int, int, int]
 
 
 def suits(weight: torch.Tensor, size: Sequence[int]) -> bool:
@@ -62,61 +65,101 @@ def suits(weight: torch.Tensor, size: Sequence[int]) -> bool:
 
 
 def scratch(weight: torch.Tensor, size: Sequence[int]) -> int:
-    """Bytes that :func:`convolve` takes beside input and output of this size, at most.
+    """Bytes that :func:`transformed` and then :func:`convolve` take beside input, kernels and output, at most.
 
-    The transformed kernel, and beside it either its taps (a float32 copy and one in order) or what a block of tiles
-    takes: the most is held either while the input of one sixth is transformed, with the results of the sixth before
-    still there, or at the very end.
+    Either a float32 copy of the kernel, or what a block of tiles takes, for each thread: the most is held either while
+    the input of one sixth is transformed, with the results of the sixth before still there, or at the very end.
     """
     out, channels = weight.shape[:2]
-    x, y, z = _block([-(-n // STEP) for n in size])
+    tiles = [-(-n // STEP) for n in size]
+    x, y, z = _block(tiles)
     plane = (STEP * y + REACH - STEP) * (STEP * z + REACH - STEP)
     inputs = (STEP * x + REACH - STEP + REACH * x) * plane * channels
     sums = (REACH * STEP**2 + REACH**2 + REACH * STEP) * out
     latest = max(3 * REACH**2 * channels + sums, REACH**2 * channels + sums + STEP**3 * out)
-    taps = 2 * 27 * out * channels
-    return 4 * (REACH**3 * out * channels + out + max(taps, inputs + x * y * z * latest))
+    at_once = min(torch.get_num_threads(), len(_starts(tiles, (x, y, z))))
+    return 4 * (out + max(27 * (out * channels + REACH**3), at_once * (inputs + x * y * z * latest)))
+
+
+def kernel_bytes(weight: torch.Tensor) -> int:
+    """Bytes of :func:`transformed` kernels."""
+    return 4 * REACH**3 * prod(weight.shape[:2])
 
 
 def convolve(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, before: Sequence[int], size: Sequence[int]
+    x: torch.Tensor,
+    kernels: torch.Tensor,
+    bias: torch.Tensor | None,
+    before: Sequence[int],
+    size: Sequence[int],
+    dtype: torch.dtype,
 ) -> torch.Tensor:
     """What ``F.conv3d`` gives.
 
     Args:
         x: (1, C, x, y, z), channels last, any number format.
-        weight, bias: (C', C, 3, 3, 3) and (C',) or None, float32 or half precision.
+        kernels: :func:`transformed` weights.
+        bias: (C',) or None, float32 or half precision.
         before: voxels of zeros that stand in front of x along each axis, 0 or 1; behind it as many as are needed.
         size: of the output.
+        dtype: its number format.
 
     Returns:
-        (1, C', *size), channels last, in the number format of the weights.
+        (1, C', *size), channels last.
     """
+    out = kernels.shape[3]
     values = x[0].permute(1, 2, 3, 0)
-    kernels = transformed(weight)
-    shift = torch.zeros(weight.shape[0]) if bias is None else bias.float()
-    whole = torch.empty((1, weight.shape[0], *size), dtype=weight.dtype, memory_format=torch.channels_last_3d)
+    shift = torch.zeros(out) if bias is None else bias.float()
+    whole = torch.empty((1, out, *size), dtype=dtype, memory_format=torch.channels_last_3d)
     result = whole[0].permute(1, 2, 3, 0)
     tiles = [-(-n // STEP) for n in size]
     block = _block(tiles)
-    for first in product(*(range(0, n, k) for n, k in zip(tiles, block, strict=True))):
+
+    def compute(first: Block) -> None:
         number = [min(k, n - i) for k, n, i in zip(block, tiles, first, strict=True)]
         start = [STEP * i - zeros for i, zeros in zip(first, before, strict=True)]
         patch = _read(values, start, [STEP * k + REACH - STEP for k in number])
         target = result[tuple(slice(STEP * i, STEP * (i + k)) for i, k in zip(first, number, strict=True))]
         _write(target, _convolved(patch, kernels, number).add_(shift))
+
+    _for_each(compute, _starts(tiles, block))
     return whole
 
 
 def transformed(weight: torch.Tensor) -> torch.Tensor:
-    """(C', C, 3, 3, 3) → (6, 36, C, C'): a matrix over channels for each of 6³ products."""
+    """(C', C, 3, 3, 3) → (6, 36, C, C') float32: a matrix over channels for each of 6³ products."""
     out, channels = weight.shape[:2]
     along_all = torch.kron(torch.kron(KERNEL, KERNEL), KERNEL).float()
-    taps = weight.float().permute(0, 2, 3, 4, 1).reshape(out, 27, channels)
-    return torch.matmul(along_all, taps).permute(1, 2, 0).reshape(REACH, REACH**2, channels, out)
+    taps = weight.permute(2, 3, 4, 1, 0).reshape(27, -1).float()
+    return torch.mm(along_all, taps).view(REACH, REACH**2, channels, out)
 
 
-def _block(tiles: Sequence[int]) -> tuple[int, int, int]:
+def _for_each(compute: Callable[[Block], None], blocks: Sequence[Block]) -> None:
+    """All blocks, each on one of as many threads as PyTorch computes with: sharing out each operation gains little."""
+    threads = torch.get_num_threads()
+    if min(threads, len(blocks)) == 1:
+        for block in blocks:
+            compute(block)
+        return
+
+    def without_gradients(block: Block) -> None:
+        with torch.inference_mode():  # each thread has a mode of its own
+            compute(block)
+
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(without_gradients, blocks))
+    finally:
+        torch.set_num_threads(threads)  # those of the pool change what other threads start with
+
+
+def _starts(tiles: Sequence[int], block: Block) -> list[Block]:
+    """The first tile of each block, along each axis."""
+    x, y, z = (range(0, n, k) for n, k in zip(tiles, block, strict=True))
+    return list(product(x, y, z))
+
+
+def _block(tiles: Sequence[int]) -> Block:
     """Tiles along each axis of what is computed at once: long rows first, blocks of nearly equal size."""
     z = _even(tiles[2], LONGEST)
     y = _even(tiles[1], TILES // z)
