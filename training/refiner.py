@@ -2,7 +2,8 @@
 
 Needs the stages *encode* (with ``encode.images``) and *controlnet*. Loss: on decoded latents of real CTs the
 autoencoder's terms, on sampled CTs :mod:`training.refiner_loss`, and a discriminator that tells refined samples from
-real CTs (:mod:`training.adversary`).
+real CTs (:mod:`training.adversary`). Noise comes with sampled CTs alone: next to the real CT of the same voxel any
+texture of its own is an error, so the network would learn to leave the noise out.
 """
 
 from __future__ import annotations
@@ -69,18 +70,20 @@ class RefinerStage:
         self.optimizer.zero_grad(set_to_none=True)
         rng = micro_draws(self.seed, step, self.fabric.global_rank)
         crop = self.crops.batch(s["batch"], rng)
-        noise = torch.randn((2 * s["batch"], *crop.real.shape[1:]), generator=torch_draws(rng))
+        noise = torch.randn(crop.real.shape, generator=torch_draws(rng))
         real, decoded, sampled, mask, noise = self.fabric.to_device(
             (crop.real, crop.decoded, crop.sampled, crop.mask, noise)
         )
-        output = self.refiner(torch.cat([decoded, sampled]), torch.cat([mask, mask]), noise).clone()
-        from_decoded, from_sampled = output.chunk(2)
-        terms = self.loss.image(from_decoded, real, shared_draws(self.seed, step))
-        terms |= self._sampled_terms(from_sampled, real, sampled, mask)
+        drawn = torch.cat([torch.zeros_like(noise), noise])
+        output = self.refiner(torch.cat([decoded, sampled]), torch.cat([mask, mask]), drawn)
+        from_decoded, from_sampled = (part.clone() for part in output.chunk(2))
+        on_samples = self._sampled_terms(from_sampled, real, sampled, mask)
+        terms = self.loss.image(from_decoded, real, shared_draws(self.seed, step)) | on_samples
         scalars = {name: value.item() for name, value in terms.items()}
-        total = wanted = torch.stack(list(terms.values())).sum()
+        total = torch.stack(list(terms.values())).sum()
         if self.adversary.is_open(step):
-            term, found = self.adversary.term(output, wanted, step)
+            wanted = torch.stack(list(on_samples.values())).sum()
+            term, found = self.adversary.term(from_sampled, wanted, step)
             total, scalars = total + term, scalars | found
         self.fabric.backward(total)
         norm = clip_gradients(self.fabric, self.refiner, self.optimizer, s["clip"])
@@ -106,7 +109,7 @@ class RefinerStage:
     def validate(self, step: int, log: RunLog) -> None:
         """Whole held-out volumes with the averaged weights: error, following of the mask, texture, a picture."""
         with self.ema.applied_to(self.model):
-            decoded, sampled = ([self._refined(v, image) for v in self.held_out] for image in ("decoded", "sampled"))
+            decoded, sampled = [self._corrected(v) for v in self.held_out], [self._refined(v) for v in self.held_out]
         real = [v.real.astype(np.float32) for v in self.held_out]
         masks = [v.mask for v in self.held_out]
         errors = [np.abs(a - b)[m > 0].mean() for a, b, m in zip(decoded, real, masks, strict=True)]
@@ -124,9 +127,16 @@ class RefinerStage:
         slices = [torch.from_numpy(a[:, :, a.shape[2] // 2].copy())[None] for a in images]
         log.images(step, "sampled-refined-real", slices)
 
-    def _refined(self, volume: Volume, image: str) -> np.ndarray:
-        unit = refine(self.model, getattr(volume, image).astype(np.float32), volume.mask, self.seed)
+    def _refined(self, volume: Volume) -> np.ndarray:
+        """The sampled image as the engine refines it."""
+        unit = refine(self.model, volume.sampled.astype(np.float32), volume.mask, self.seed)
         return np.where(volume.mask == 0, 0, unit)
+
+    def _corrected(self, volume: Volume) -> np.ndarray:
+        """The decoded image refined without noise."""
+        image, mask = (torch.from_numpy(a)[None] for a in (volume.decoded.astype(np.float32)[None], volume.mask))
+        output = self.model(*self.fabric.to_device((image, mask, torch.zeros_like(image))))
+        return output[0, 0].float().clamp(0, 1).cpu().numpy()
 
     def _texture(self, image: np.ndarray, real: np.ndarray, mask: np.ndarray) -> float:
         ours, theirs = (torch.from_numpy(a)[None, None] for a in (image, real))
