@@ -8,7 +8,7 @@ import numpy as np
 
 from SynthCTModule.EnginePath import ensureEngineOnPath
 from SynthCTModule.EngineText import engineText
-from SynthCTModule.LabelArray import applyLabelArray, labelArray
+from SynthCTModule.LabelArray import applyLabelArray, completeLabelArray, labelArray
 from SynthCTModule.LabelNames import labelName
 from SynthCTModule.Translation import _
 
@@ -25,11 +25,14 @@ def growStructure(segmentationNode: Any, labelId: int, millimeters: float) -> st
 
 
 def mirrorAnatomy(segmentationNode: Any) -> str:
-    """Mirror left and right; returns what could not be named exactly, in sentences."""
+    """Mirror left and right; returns what could not be named exactly, in sentences.
+
+    Raises UnknownSegments: one that is not known would stay where it is.
+    """
     ensureEngineOnPath()
     from SynthCTLib.mirror import mirror_left_right
 
-    labels, affine = labelArray(segmentationNode)
+    labels, affine = completeLabelArray(segmentationNode)
     edit = mirror_left_right(labels)
     applyLabelArray(segmentationNode, labels, edit.labels, affine)
     return " ".join((_("Mirrored."), *map(engineText, edit.notes)))

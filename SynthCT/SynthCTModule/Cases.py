@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 
 from SynthCTModule.EnginePath import ensureEngineOnPath
-from SynthCTModule.LabelArray import labelArray
+from SynthCTModule.LabelArray import completeLabelArray
 from SynthCTModule.SegmentationExchange import importLabelmap
 from SynthCTModule.Translation import _
 
@@ -73,12 +73,13 @@ def openCaseFile(path: Path) -> Case:
 def saveCaseFile(node: Any, path: Path, settings: dict[str, Any]) -> Path:
     """Save a segmentation as case in one file, with the texts of the case that it came from and ``settings``.
 
-    Returns the path, which ends in .synthct-case. Raises InputError or ResourceError.
+    Returns the path, which ends in .synthct-case. Raises InputError, ResourceError, or UnknownSegments, since a segment
+    that is not known would be missing in it.
     """
     ensureEngineOnPath()
     from SynthCTLib.case_bundle import save_case, write_case_bundle
 
-    labels, affine = labelArray(node)
+    labels, affine = completeLabelArray(node)
     with tempfile.TemporaryDirectory() as folder:
         case = save_case(Path(folder), _fields(node, path, labels, settings), labels, affine)
         return write_case_bundle(case, path)

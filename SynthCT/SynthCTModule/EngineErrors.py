@@ -37,11 +37,11 @@ def segmentTexts(_: Callable[[str], str]) -> list[str]:
         ),
         _("The label scheme '{scheme}' does not exist; choose maisi or totalsegmentator, or give a JSON map."),
         _(
-            "The ids of {name} could be {first} or {second}; say which with the label scheme 'maisi' or "
+            "The ids of {file} could be {first} or {second}; say which with the label scheme 'maisi' or "
             "'totalsegmentator'."
         ),
         _(
-            "{name} holds {ids}, {what}; remove them, or give a JSON map that says what each number means, such as "
+            "{file} holds {ids}, {what}; remove them, or give a JSON map that says what each number means, such as "
             '{{"5": "liver"}}.'
         ),
         _('The label map must be a JSON object such as {{"5": "liver", "7": 62}}; correct it.'),
@@ -60,8 +60,8 @@ def segmentTexts(_: Callable[[str], str]) -> list[str]:
             "{source} holds unknown structures{more}: {problems}. Rename them, or give a JSON map that names a label "
             "(or null to leave it out) for each."
         ),
-        _("{name} holds numbers without names; choose the label scheme maisi or totalsegmentator."),
-        _("{name} names its structures, so the label scheme '{scheme}' does not apply; leave it out."),
+        _("{file} holds numbers without names; choose the label scheme maisi or totalsegmentator."),
+        _("{file} names its structures, so the label scheme '{scheme}' does not apply; leave it out."),
         _("{path} does not exist; check the path."),
         _("The folder {folder} holds no masks (.nii, .nii.gz or .nrrd); give one file per structure."),
         _("The label map leaves out every mask in {folder}; name at least one structure."),
@@ -75,23 +75,23 @@ def segmentTexts(_: Callable[[str], str]) -> list[str]:
         _("{file} holds values that are not numbers (NaN or infinite); replace them by -1000 (air)."),
         _("{file} names layers that it does not hold (segment {missing}); save it again in Slicer."),
         _("{file} holds values that are not numbers; give a CT in Hounsfield units."),
-        _("{name} has {directions} space directions and needs 3; export a 3D label map."),
+        _("{file} has {directions} space directions and needs 3; export a 3D label map."),
         _("The list of segments in {file} is damaged; save the segmentation again in Slicer."),
         _("{file} cannot be read: it is cut off, damaged or not an NRRD file; export it again."),
         _(
-            "{name} holds unknown segments{more}: {problems}. Rename them in Slicer, or give a JSON map that names a "
+            "{file} holds unknown segments{more}: {problems}. Rename them in Slicer, or give a JSON map that names a "
             "label (or null to leave it out) for each."
         ),
-        _("{name} has {count} dimensions ({sizes}); {advice}."),
-        _("{name} has no voxels ({sizes}); export the label map again."),
-        _("{name} has more than 1024³ voxels ({sizes}); crop or resample it first."),
-        _("The orientation stored in {name} is unusable (its axes do not span space); export it again."),
-        _("{name} holds {values}, not label numbers; export a label map."),
-        _("{name} holds negative values (down to {low}), so it looks like a CT image; give a label map."),
-        _("{name} holds the label number {high}; label numbers lie between 0 and 65535."),
-        _("{name} holds values that are not numbers (NaN or infinite); replace them by 0 (background)."),
+        _("{file} has {count} dimensions ({sizes}); {advice}."),
+        _("{file} has no voxels ({sizes}); export the label map again."),
+        _("{file} has more than 1024³ voxels ({sizes}); crop or resample it first."),
+        _("The orientation stored in {file} is unusable (its axes do not span space); export it again."),
+        _("{file} holds {values}, not label numbers; export a label map."),
+        _("{file} holds negative values (down to {low}), so it looks like a CT image; give a label map."),
+        _("{file} holds the label number {high}; label numbers lie between 0 and 65535."),
+        _("{file} holds values that are not numbers (NaN or infinite); replace them by 0 (background)."),
         _(
-            "{name} holds values that are not whole numbers (such as {odd}): this is an image or a probability map; "
+            "{file} holds values that are not whole numbers (such as {odd}): this is an image or a probability map; "
             "give a label map, resampled with nearest neighbor if at all."
         ),
     ]
@@ -220,13 +220,13 @@ def modelTexts(_: Callable[[str], str]) -> list[str]:
             "{host} cannot be reached ({reason}); check the network or proxy, or get {target} on another computer and"
             " use 'synthct models import'."
         ),
-        _("The server refused to send {name} (HTTP {code}); try again later."),
+        _("The server refused to send {file} (HTTP {code}); try again later."),
         _(
-            "The server does not give {name} without an account ({code}); accept its terms at {url}, save the file "
+            "The server does not give {file} without an account ({code}); accept its terms at {url}, save the file "
             "with a browser and use 'synthct models import'."
         ),
         _(
-            "{name} is not at {url} any more ({code}); look for it on the publisher's page and use 'synthct models "
+            "{file} is not at {url} any more ({code}); look for it on the publisher's page and use 'synthct models "
             "import'."
         ),
         _("The disk is full at {folder}; free some space and run the command again."),

@@ -28,6 +28,10 @@ _LISTS = (
 )
 
 
+_OWN = {"file", "filename", "folder", "log", "message", "other", "out", "path", "segments", "source", "target", "url"}
+"""Places of what is the user's own, as files and segments are: it stays, although a label may be called so."""
+
+
 def engineText(text: str) -> str:
     """A sentence of the engine, or what stands in one of its places, as users see it."""
     if text in labelNames():
@@ -46,8 +50,10 @@ def findingText(finding: Mapping[str, Any]) -> str:
 
 
 def _filled(match: re.Match[str], place: str) -> str:
-    """One value, or several that are listed; what stands in quotes is the user's own and stays."""
+    """One value, or several that are listed; what stands in quotes is the user's own and stays, too."""
     words, (start, end) = match[place], match.span(place)
+    if place in _OWN:
+        return words
     if start and match.string[start - 1] == "'" == match.string[end : end + 1]:
         return words
     return ", ".join("".join(map(engineText, _pair(part))) for part in words.split(", "))

@@ -68,18 +68,20 @@ class Device:
 
 @dataclass(frozen=True)
 class Estimate:
-    """``stages``: seconds, those of RunProgress.EACH for one CT; ``seconds``: of all CTs; ``memory``: peak in bytes.
+    """``stages``: seconds, those of RunProgress.EACH for one CT; ``seconds``: of all CTs.
 
-    ``learned``: whether runs on this device have corrected it.
+    ``memory``: peak in bytes, or None while unknown. ``learned``: whether runs on this device have corrected it.
     """
 
     stages: dict[str, float]
     seconds: float
-    memory: int
+    memory: int | None
     learned: bool
 
     def text(self) -> str:
         """``about 40 s, 1.5 GB``."""
+        if self.memory is None:
+            return _("about {time}").format(time=secondsText(self.seconds))
         return _("about {time}, {memory:.1f} GB").format(time=secondsText(self.seconds), memory=self.memory / 1e9)
 
 
@@ -115,21 +117,17 @@ class Estimates:
         seconds = sum(stages[stage] for stage in ONCE) + count * sum(stages[stage] for stage in EACH)
         return Estimate(stages, seconds, self._memory(model, shape, sampling, device), bool(factors))
 
+    def counts(self, model: str) -> bool:
+        """Whether the work of this model has been counted."""
+        return model in self._all()["cards"]
+
     def learn(self, report: Mapping[str, Any]) -> None:
         """Correct later estimates by the timings of a report; runs with retries of several CTs teach nothing."""
-        job, timings = report["job"], report["timings"]
-        tries = len(report["attempts"])
-        if job["count"] > 1 and job["retries"] > 0:
-            return
-        images = job["count"] if job["count"] > 1 else tries
+        taken = secondsByStage(report)
         model, device = report["model"]["id"], Device(str(report["device"]["device"]))
         plain = self._plain(model, report["grid"]["shape"], report["settings"], device)
-        if plain is None:
+        if plain is None or taken is None:
             return
-        taken = {stage: timings[stage] for stage in ("prepare", "load", "embed")}
-        taken["denoise"] = timings["denoise"] / images
-        taken["decode"] = timings["decode"] / images
-        taken["write"] = timings["write"] / job["count"] + timings["check"] / images
         factors = self._factors()
         mine = factors.setdefault(key(model, device), {})
         for stage, seconds in taken.items():
@@ -147,11 +145,11 @@ class Estimates:
         card, voxels = data["cards"].get(model), math.prod(shape)
         if card is None:
             return None
-        evaluations = int(sampling["steps"]) * (GUIDED if sampling["guidance"] > 0 else 1)
         embeddings = GUIDED if sampling["guidance"] > 0 else 1
         work = {
             "embed": embeddings * _along(card["voxels"], card["embed"]["work"], voxels),
-            "denoise": evaluations * (card["denoise"]["linear"] * voxels + card["denoise"]["quadratic"] * voxels**2),
+            "denoise": evaluations(sampling)
+            * (card["denoise"]["linear"] * voxels + card["denoise"]["quadratic"] * voxels**2),
             "decode": _along(card["voxels"], self._decodeTable(card, device)["work"], voxels),
         }
         speed = self._speed(device)
@@ -191,16 +189,42 @@ class Estimates:
         return (allowed or card["decode"][:1])[-1]
 
     def _factors(self) -> dict[str, dict[str, float]]:
-        try:
-            found = json.loads(self._settings.value(SETTING, "{}") or "{}")
-        except (TypeError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return storedJson(self._settings, SETTING)
 
     def _all(self) -> Mapping[str, Any]:
         if self._data is None:
             self._data = json.loads((resourcesFolder() / "estimates.json").read_text(encoding="utf-8"))
         return self._data
+
+
+def secondsByStage(report: Mapping[str, Any]) -> dict[str, float] | None:
+    """Seconds that the stages of a run took, those of EACH for one CT; None for retries of several CTs.
+
+    A CT made without a segmentation has timings of its own, and no stages before it in them.
+    """
+    job, timings = report["job"], report["timings"]
+    if "attempts" not in report:
+        return {stage: timings[stage] for stage in EACH}
+    if job["count"] > 1 and job["retries"] > 0:
+        return None
+    images = job["count"] if job["count"] > 1 else len(report["attempts"])
+    taken = {stage: timings[stage] for stage in ("prepare", "load", "embed")}
+    taken |= {stage: timings[stage] / images for stage in ("denoise", "decode")}
+    return taken | {"write": timings["write"] / job["count"] + timings["check"] / images}
+
+
+def evaluations(sampling: Mapping[str, Any]) -> int:
+    """How often the networks of a run are evaluated."""
+    return int(sampling["steps"]) * (GUIDED if sampling["guidance"] > 0 else 1)
+
+
+def storedJson(settings: Settings, name: str) -> dict[str, Any]:
+    """What is kept under a name; empty where nothing is, or something else."""
+    try:
+        found = json.loads(settings.value(name, "{}") or "{}")
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def key(model: str, device: Device) -> str:

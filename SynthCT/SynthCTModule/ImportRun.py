@@ -23,7 +23,7 @@ def importRun(
     for result in results:
         own = {**settings, "seed": result["seed"], "count": 1}
         nodes.append(importResult(result, inputNode, own, name))
-    if outputVolumeNode is not None:
+    if outputVolumeNode is not None and outputVolumeNode.GetScene() is not None:  # else removed during the run
         nodes[0] = ResultNodes(_moved(nodes[0].ct, outputVolumeNode), nodes[0].mask)
     showResult(nodes[-1])
     return nodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import qt
@@ -12,6 +13,8 @@ from SynthCTModule.Signal import Signal
 
 PAUSE = 400
 """Milliseconds without an edit after which the panels look at the anatomy again; a brush stroke is many edits."""
+SHARE = 5
+"""The pause is at least so many times as long as the last look took: who draws on a large grid is not held up."""
 
 
 class InputObserver(VTKObservationMixin):
@@ -53,7 +56,9 @@ class InputObserver(VTKObservationMixin):
 
     def _tell(self) -> None:
         self.version += 1
+        began = time.monotonic()
         self.changed.emit()
+        self._timer.setInterval(max(PAUSE, round(1000 * SHARE * (time.monotonic() - began))))
 
 
 def _events(node: Any) -> list[int]:

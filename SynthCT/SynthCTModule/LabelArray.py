@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import slicer
 
+from SynthCTModule.Composition import Composed
 from SynthCTModule.LabelmapNumbers import labelmapIds
-from SynthCTModule.SegmentationExchange import addLabelSegment, composeSegmentation
+from SynthCTModule.SegmentationExchange import addLabelSegment, composeSegmentation, stopAtUnknown
 from SynthCTModule.SegmentLabels import resolveSegments
 from SynthCTModule.Translation import _
 from SynthCTModule.VoxelGrid import fillImage, matrixFromArray, worldMatrix
@@ -26,9 +27,17 @@ def labelArray(node: Any, labelScheme: str | None = None) -> tuple[np.ndarray, n
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         return labelmapIds(node, labelScheme)
     composed, _segments = composeSegmentation(node)
-    if composed.grid is None or not composed.array.any():
-        raise ValueError(_("'{name}' has no labeled voxels; draw or load something first.").format(name=node.GetName()))
-    return composed.array, composed.grid.affine
+    return _arrayOf(composed, node)
+
+
+def completeLabelArray(segmentationNode: Any) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`labelArray` of a segmentation, of which nothing may be missing in what is made from it.
+
+    Raises UnknownSegments for segments with voxels whose label is not known, and ValueError as there.
+    """
+    composed, segments = composeSegmentation(segmentationNode)
+    stopAtUnknown(composed, segments)
+    return _arrayOf(composed, segmentationNode)
 
 
 def applyLabelArray(segmentationNode: Any, before: np.ndarray, after: np.ndarray, affine: np.ndarray) -> None:
@@ -51,6 +60,12 @@ def applyLabelArray(segmentationNode: Any, before: np.ndarray, after: np.ndarray
         replace(segmentationNode, segmentIds, after, affine)
     finally:
         segmentationNode.EndModify(modified)
+
+
+def _arrayOf(composed: Composed, node: Any) -> tuple[np.ndarray, np.ndarray]:
+    if composed.grid is None or not composed.array.any():
+        raise ValueError(_("'{name}' has no labeled voxels; draw or load something first.").format(name=node.GetName()))
+    return composed.array, composed.grid.affine
 
 
 def _replaceSegments(segmentationNode: Any, segmentIds: dict[int, str], after: np.ndarray, affine: np.ndarray) -> None:

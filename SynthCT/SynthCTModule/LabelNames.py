@@ -6,6 +6,7 @@ Segments keep the English names: files carry them, and other programs know segme
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from SynthCTModule.LabelColors import vocabulary
 from SynthCTModule.Translation import _
@@ -15,6 +16,26 @@ def labelName(labelId: int) -> str:
     """A label as users see it in lists, questions and sentences."""
     name = vocabulary().by_id(labelId).display_name
     return labelNames().get(name, name)
+
+
+def searchLabels(text: str) -> list[Any]:
+    """Labels (SynthCTLib.labels) whose translated name contains all words of ``text``, then those found in English.
+
+    Parts of words count in translations, since many languages join words and some do not part them.
+    """
+    from SynthCTLib.labels import name_words
+
+    words = text.casefold().split()
+    names = {label.id: labelName(label.id).casefold() for label in vocabulary().search("") if _isTranslated(label)}
+    own = [labelId for labelId, name in names.items() if words and all(word in name for word in words)]
+    own.sort(key=lambda labelId: not names[labelId].startswith(words[0]))
+    # A text without a letter of the English names would find all of them.
+    found = [label.id for label in vocabulary().search(text)] if not words or name_words(text) else []
+    return [vocabulary().by_id(labelId) for labelId in dict.fromkeys((*own, *found))]
+
+
+def _isTranslated(label: Any) -> bool:
+    return labelName(label.id) != label.display_name
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from SynthCTModule.LabelArray import labelArray
+from SynthCTModule.LabelArray import completeLabelArray
 from SynthCTModule.LabelColors import vocabulary
 from SynthCTModule.LabelNames import labelName
 from SynthCTModule.SegmentationExchange import importLabelmap
@@ -17,9 +17,9 @@ from SynthCTModule.Translation import _
 def withoutLesions(node: Any) -> Any:
     """A new segmentation in which every lesion has become the organ around it.
 
-    Raises ValueError when there is no lesion.
+    Raises ValueError when there is no lesion, UnknownSegments where a segment would be missing in it.
     """
-    labels, affine = labelArray(node)
+    labels, affine = completeLabelArray(node)
     if not np.isin(labels, [lesion.id for lesion in vocabulary().lesions()]).any():
         raise ValueError(_("There is no lesion in the anatomy; put one in first, or load a case with one."))
     return importLabelmap(healed(labels, affine), affine, _("{name} healthy").format(name=node.GetName()))

@@ -49,7 +49,7 @@ def importResult(
     mask = _maskOf(ct, files["mask"], f"{name} mask") if "mask" in files else None
     for node in (ct, mask) if mask is not None else (ct,):
         _remember(node, settings, report)
-        if inputNode is not None:
+        if inputNode is not None and inputNode.GetScene() is not None:  # else removed during the run
             _placeBeside(node, inputNode)
     if modality == "ct":
         applyWindow(ct, windowForRegion(report.get("region", ())))

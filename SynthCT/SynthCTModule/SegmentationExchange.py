@@ -64,15 +64,20 @@ def exportLabelmap(node: Any, path: Path | str, referenceVolume: Any = None) -> 
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         return _exportVolume(node, path)
     composed, segments = composeSegmentation(node, grid)
-    unknown = [s for s in segments if s.labelId is None and composed.filled.get(s.segmentId)]
-    if unknown:
-        raise UnknownSegments(unknown)
+    stopAtUnknown(composed, segments)
     if composed.grid is None or not composed.array.any():
         raise ValueError(
             _("The segmentation '{name}' has no voxels; draw or load something first.").format(name=node.GetName())
         )
     writeLabelmap(composed.array, composed.grid.affine, path)
     return ExportReport(path, composed.grid, composed.voxels, "maisi", composed.findings, tuple(segments))
+
+
+def stopAtUnknown(composed: Composed, segments: list[ResolvedSegment]) -> None:
+    """Raise UnknownSegments, which names them, where a segment with voxels has no certain label."""
+    unknown = [s for s in segments if s.labelId is None and composed.filled.get(s.segmentId)]
+    if unknown:
+        raise UnknownSegments(unknown)
 
 
 def composeSegmentation(node: Any, grid: Grid | None = None) -> tuple[Composed, list[ResolvedSegment]]:

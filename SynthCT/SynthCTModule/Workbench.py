@@ -24,6 +24,7 @@ from SynthCTModule.InputObserver import InputObserver
 from SynthCTModule.Installer import Installer
 from SynthCTModule.LabelArray import labelArray
 from SynthCTModule.Models import Models
+from SynthCTModule.OwnRuns import OwnRuns
 from SynthCTModule.Parameters import RunParameters
 from SynthCTModule.ResultNodes import ResultNodes
 from SynthCTModule.Run import Run, RunOutcome
@@ -58,7 +59,7 @@ class Workbench:
         self.readinessChanged = Signal()
         self.input = InputObserver()
         self._makeProcess = makeProcess
-        self.estimates = Estimates(settings)
+        self.estimates, self.ownRuns = Estimates(settings), OwnRuns(settings)
         self._commands = [EngineCommand(makeProcess()), EngineCommand(makeProcess())]
         self.setup = Setup(self._commands[0], installer)
         self.models = Models(self._commands[1])
@@ -136,7 +137,7 @@ class Workbench:
         """Time, memory and device of a run in words, before it is started."""
         estimate = self._estimate(parameters, grid)
         if estimate is None:
-            return _("unknown for this model")
+            return _("known after the first run of this model")
         source = _("from your own runs") if estimate.learned else _("before the first run only roughly known")
         return f"{estimate.text()} ({source})"
 
@@ -191,7 +192,8 @@ class Workbench:
             return None
         device = self.setup.device() if parameters.device == "auto" else Device(parameters.device)
         sampling = parameters.sampling(card)
-        return self.estimates.estimate(parameters.model, grid.shape, sampling, device, parameters.count)
+        source = self.estimates if self.estimates.counts(parameters.model) else self.ownRuns
+        return source.estimate(parameters.model, grid.shape, sampling, device, parameters.count)
 
     def _onReadiness(self) -> None:
         self._setupReasons = self.setup.ready()[1]
@@ -226,7 +228,8 @@ class Workbench:
     def _learn(self, report: Mapping[str, Any]) -> None:
         """Better estimates are a bonus: a report that teaches nothing must not spoil a CT that is there."""
         try:
-            self.estimates.learn(report)
+            source = self.estimates if self.estimates.counts(report["model"]["id"]) else self.ownRuns
+            source.learn(report)
         except (KeyError, TypeError, ZeroDivisionError):
             logging.exception("The timings of a SynthCT run could not be used for estimates")
 

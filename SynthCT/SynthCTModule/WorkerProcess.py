@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -56,7 +57,7 @@ class WorkerProcess(Protocol):
         """Let lines that wait be delivered, for those who wait for the end without an event loop."""
 
 
-class _TreeProcess:
+class _TreeProcess(ABC):
     """What both kinds share: cancel through a file, kill with descendants, no callback that raises."""
 
     def __init__(self) -> None:
@@ -91,11 +92,17 @@ class _TreeProcess:
     def isRunning(self) -> bool:
         return self._process is not None
 
+    @abstractmethod
     def _launch(self, arguments: Sequence[str]) -> subprocess.Popen[str]:
-        raise NotImplementedError
+        """Start Python; its lines come to ``_lineCame``, its end to ``_ended``, both on the main thread."""
 
+    @abstractmethod
     def _killLater(self, process: subprocess.Popen[str] | None) -> None:
-        raise NotImplementedError
+        """Call ``_killIfStill`` after GRACE seconds."""
+
+    @abstractmethod
+    def pump(self) -> None:
+        """As WorkerProcess.pump."""
 
     def _killIfStill(self, process: subprocess.Popen[str] | None) -> None:
         """Kill after a cancel, unless another process has been started meanwhile."""

@@ -121,6 +121,13 @@ def test_a_name_of_the_users_own_stays_although_a_label_is_called_so() -> None:
     )
 
 
+@pytest.mark.usefixtures("translated")
+def test_files_and_segments_without_quotes_keep_their_names_too() -> None:
+    joined = EngineText.engineText("The segments Liver, Spleen were joined as Liver.")
+    assert joined == "»The segments Liver, Spleen were joined as »Liver«.«"
+    assert EngineText.engineText("Liver names its labels itself; the names were used.").startswith("»Liver names")
+
+
 def test_an_english_slicer_says_what_the_engine_says() -> None:
     assert EngineText.engineText("The mask has no labels.") == "The mask has no labels."
     assert EngineText.findingText({"message": "One.", "advice": ""}) == "One."
@@ -137,3 +144,23 @@ def test_every_label_has_its_name_among_the_translations() -> None:
     assert list(LabelNames.labelNames()) == [
         label.display_name for label in load_vocabulary().labels if not label.dummy
     ]
+
+
+def test_structures_are_found_by_their_translated_and_by_their_english_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    german = {
+        "Left kidney": "Linke Niere",
+        "Right adrenal gland": "Rechte Nebenniere",
+        "Spleen": "Milz",
+        "Liver": "肝臓",
+    }
+    monkeypatch.setattr(LabelNames, "labelNames", lambda: german)
+
+    def found(text: str) -> list[str]:
+        return [label.display_name for label in LabelNames.searchLabels(text)]
+
+    assert found("milz") == found("spleen") == ["Spleen"]
+    assert set(found("niere")) == {"Left kidney", "Right adrenal gland"}
+    assert found("niere linke") == ["Left kidney"]
+    assert found("臓") == ["Liver"] and "Liver" in found("liver")
+    assert len(found("")) == len(LabelNames.searchLabels("")) > 120
+    assert found("no such") == []

@@ -10,8 +10,9 @@ import pytest
 
 from SynthCTModule.Cards import shippedCards
 from SynthCTModule.Estimates import GPU_SPEED, USUAL_MEMORY, Device, Estimate, Estimates
+from SynthCTModule.OwnRuns import OwnRuns
 from SynthCTModule.Parameters import RunParameters
-from SynthCTModule.RunProgress import EACH, ONCE
+from SynthCTModule.RunProgress import EACH, ONCE, ROUGH
 
 SAMPLING = {"steps": 10, "solver": "ab2", "guidance": 0.0, "temperature": 1.0}
 GB = 10**9
@@ -205,3 +206,28 @@ def test_a_preset_with_fewer_steps_is_estimated_as_faster() -> None:
         assert found is not None
         seconds.append(found.seconds)
     assert seconds == sorted(seconds) and seconds[0] < seconds[2]
+
+
+def test_a_model_of_the_users_own_takes_as_long_as_its_last_run_in_proportion() -> None:
+    own, other = OwnRuns(Memory()), {"model": {"id": "own"}}
+    assert own.estimate("own", (100, 100, 100), SAMPLING) is None
+    own.learn(report(30.0) | other)
+    same = own.estimate("own", (100, 100, 100), SAMPLING)
+    assert same is not None and same.learned and same.memory is None
+    assert same.stages["denoise"] == pytest.approx(30.0) and same.stages["prepare"] == pytest.approx(2.2)
+    larger = own.estimate("own", (200, 100, 100), SAMPLING | {"steps": 30}, count=2)
+    assert larger is not None and larger.stages["denoise"] == pytest.approx(6 * 30.0)
+    assert larger.seconds == pytest.approx(ROUGH["start"] + 2 * (2.2 + 1 + 1) + 2 * (180 + 2 * (10 + 0.5 + 0.6)))
+    assert own.estimate("own", (100, 100, 100), SAMPLING, Device("cuda")) is None
+    assert same.text() == "about 50 s"
+
+
+def test_a_run_without_a_segmentation_has_no_stages_of_one() -> None:
+    own = OwnRuns(Memory())
+    told = report(0.0) | {"model": {"id": "own"}, "result": {"shape": [10, 10, 10]}}
+    told["timings"] = {"denoise": 4.0, "decode": 2.0, "write": 1.0, "total": 7.0}
+    del told["attempts"], told["grid"]
+    own.learn(told)
+    found = own.estimate("own", (10, 10, 10), SAMPLING, count=3)
+    assert found is not None and found.stages["prepare"] == found.stages["embed"] == 0
+    assert found.seconds == pytest.approx(ROUGH["start"] + ROUGH["load"] + 3 * 7.0)

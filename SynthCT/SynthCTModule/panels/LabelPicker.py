@@ -1,4 +1,4 @@
-"""Add structures: all known labels, searched by name, filtered by organ system and region, grouped by organ system."""
+"""Add structures: all known labels, searched by name in Slicer's language and English, by organ system and region."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import qt
 
 from SynthCTModule.LabelColors import labelColor, vocabulary
 from SynthCTModule.LabelGroups import groupName, regionName
-from SynthCTModule.LabelNames import labelName
-from SynthCTModule.panels.Panel import Panel, shownErrors
+from SynthCTModule.LabelNames import labelName, searchLabels
+from SynthCTModule.panels.Panel import Panel, setEnabled, shownErrors
 from SynthCTModule.panels.ProblemTable import dot
 from SynthCTModule.SegmentationExchange import addLabelSegment
 from SynthCTModule.SegmentLabels import resolveSegments
@@ -24,7 +24,7 @@ class LabelPicker(Panel):
 
     def setup(self) -> None:
         ui = self.ui
-        self._filled = False
+        self._filled, self._addTip = False, ui.addLabelButton.toolTip
         ui.labelsGroupBox.connect("toggled(bool)", lambda _on: self._fill())
         ui.labelSearchLineEdit.connect("textChanged(QString)", lambda _text: self._filter())
         ui.labelGroupComboBox.connect("currentIndexChanged(int)", lambda _index: self._filter())
@@ -68,7 +68,7 @@ class LabelPicker(Panel):
         group, region = self.ui.labelGroupComboBox.currentData, self.ui.labelRegionComboBox.currentData
         words = self.ui.labelSearchLineEdit.text
         found: dict[str, list[Any]] = {}
-        for label in vocabulary().search(words):
+        for label in searchLabels(words):
             if (not group or label.group == group) and (not region or region in label.regions):
                 found.setdefault(label.group, []).append(label)
         tree = self.ui.labelTree
@@ -87,13 +87,9 @@ class LabelPicker(Panel):
     def _updateButton(self) -> None:
         node = self.node.inputNode if self.node is not None else None
         canAdd = node is not None and node.IsA("vtkMRMLSegmentationNode")
-        button = self.ui.addLabelButton
-        button.enabled = canAdd and chosenLabel(self.ui.labelTree) is not None
-        button.toolTip = (
-            _("Add the chosen structure as an empty segment, ready to draw.")
-            if canAdd
-            else _("Choose a segmentation first; a label map cannot be edited.")
-        )
+        reason = "" if canAdd else _("Choose a segmentation first; a label map cannot be edited.")
+        unchosen = "" if chosenLabel(self.ui.labelTree) is not None else _("Choose a structure in the list first.")
+        setEnabled(self.ui.addLabelButton, reason or unchosen, self._addTip)
 
 
 def chosenLabel(labelTree: Any) -> int | None:
@@ -108,7 +104,7 @@ def _addRow(parent: Any, label: Any) -> None:
     row.setText(0, labelName(label.id))
     row.setData(0, _ID, label.id)
     row.setIcon(0, dot(_hex(labelColor(label.id))))
-    row.setToolTip(0, ", ".join(label.all_names))
+    row.setToolTip(0, ", ".join(dict.fromkeys((labelName(label.id), *label.all_names))))
 
 
 def _hex(color: tuple[float, float, float]) -> str:

@@ -59,9 +59,10 @@ class ModelPanel(Panel):
     def _showRow(self, row: ModelRow | None) -> None:
         ui, busy = self.ui, self.logic.models.busy
         if row is None:
-            ui.modelStatusLabel.text = _("This model is not known here.")
+            ui.modelStatusLabel.text = _("This model is not known here; import its files with their card.json.")
             for name in _BUTTONS:
-                getattr(ui, name).enabled = False
+                reason = "" if name == "importModelButton" else _("This model is not known here.")
+                setEnabled(getattr(ui, name), reason, self._tips[name])
             return
         size = f", {row.bytes / 1e6:.0f} MB" if row.bytes else ""
         ui.modelStatusLabel.text = _statusText(row) + size

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import qt
 import slicer
 
 from SynthCTModule.Cards import findCard
@@ -50,14 +51,28 @@ class Panel:
 
 @contextmanager
 def shownErrors() -> Iterator[None]:
-    """Show what goes wrong as a sentence in place of a traceback; faults of the program still raise."""
+    """Show that work is done, and what goes wrong as a sentence in place of a traceback.
+
+    Faults of the program still raise.
+    """
     ensureEngineOnPath()
     from SynthCTLib.errors import SynthCTError
 
     try:
-        yield
+        with _waitCursor():
+            yield
     except (SynthCTError, RuntimeError, ValueError, OSError) as error:
         slicer.util.errorDisplay(engineText(str(error)))
+
+
+@contextmanager
+def _waitCursor() -> Iterator[None]:
+    """As slicer.util.WaitCursor, but what the user clicks meanwhile waits for the end."""
+    slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
+    try:
+        yield
+    finally:
+        slicer.app.restoreOverrideCursor()
 
 
 def setEnabled(widget: Any, reason: str, toolTip: str) -> None:

@@ -51,7 +51,7 @@ class QuizPanel(Panel):
         }
         for kind, title in titles.items():
             ui.quizComboBox.addItem(title, kind.value)
-        self._startTip = ui.startQuizButton.toolTip
+        self._startTip, self._saveTip = ui.startQuizButton.toolTip, ui.saveScoreButton.toolTip
         ui.startQuizButton.connect("clicked(bool)", self._onStart)
         ui.quizAnswerButton.connect("clicked(bool)", self._onAnswer)
         ui.quizNextButton.connect("clicked(bool)", self._onNext)
@@ -195,7 +195,7 @@ class QuizPanel(Panel):
         right, asked = self._quiz.score
         text = _("{right} right of {asked}; {total} questions in all")
         self.ui.quizScoreLabel.text = text.format(right=right, asked=asked, total=len(self._quiz.questions))
-        self.ui.saveScoreButton.enabled = asked > 0
+        setEnabled(self.ui.saveScoreButton, "" if asked else _("Answer a question first."), self._saveTip)
 
     def _onSave(self, _checked: bool = False) -> None:
         path = savePath(_("Save the score"), "quiz", (".csv",))

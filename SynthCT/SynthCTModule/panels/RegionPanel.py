@@ -28,7 +28,7 @@ class RegionPanel(Panel):
 
     def setup(self) -> None:
         self._modelId = ""
-        self._tips = {name: getattr(self.ui, name).toolTip for name in _OF_A_MASK}
+        self._tips = {name: getattr(self.ui, name).toolTip for name in (*_OF_A_MASK, "sizeYComboBox")}
         for name in _SIZES:
             box = getattr(self.ui, f"{name}ComboBox")
             box.connect("currentIndexChanged(int)", lambda _index, name=name: self._onSize(name))
@@ -71,7 +71,8 @@ class RegionPanel(Panel):
         for name, axis in _SPACINGS.items():
             if not getattr(self.node, name):
                 setattr(self.node, name, float(default["spacing"][axis]))
-        self.ui.sizeYComboBox.enabled = not self._square
+        square = _("This model makes square slices: the same as the first size.") if self._square else ""
+        setEnabled(self.ui.sizeYComboBox, square, self._tips["sizeYComboBox"])
         text = _("This model: {inPlane} voxels of {low}–{high} mm in slices, {along} slices of {zLow}–{zHigh} mm.")
         self.ui.gridRulesLabel.text = text.format(
             inPlane=sizesInWords(rules[0].sizes),

@@ -49,7 +49,7 @@ class ResultPanel(Panel):
         self._shown: Any = None
         self._export = Steps()
         windows = [f"window{name}Button" for name in _WINDOWS]
-        self._tips = {name: getattr(ui, name).toolTip for name in (*_NEED_CT, *_DICOM, *windows)}
+        self._tips = {name: getattr(ui, name).toolTip for name in ("useSettingsButton", *_NEED_CT, *_DICOM, *windows)}
         self._organs = OrganTable(ui.organTable)
         for widget, preset in _WINDOWS.items():
             button = getattr(ui, f"window{widget}Button")
@@ -96,6 +96,8 @@ class ResultPanel(Panel):
             setEnabled(getattr(ui, name), none or unitless, self._tips[name])
         for name in _NEED_CT:
             setEnabled(getattr(ui, name), none, self._tips[name])
+        if ct is not None and not hasattr(slicer.modules, "volumerendering"):
+            setEnabled(ui.volumeRenderingButton, _("This Slicer lacks the module Volume Rendering."), "")
         if ct is not None and self.node.compareVolume is None:
             setEnabled(ui.compareButton, _("Choose the other volume first."), "")
         maskless = none or ("" if self.mask() is not None else _("This volume has no label map of SynthCT."))
@@ -103,7 +105,8 @@ class ResultPanel(Panel):
         busy = _("DICOM files are being written; wait a moment.") if self._export.busy else ""
         setEnabled(ui.exportDicomButton, busy or none or ctExportReason(), self._tips["exportDicomButton"])
         setEnabled(ui.exportDicomSegButton, busy or maskless or segExportReason(), self._tips["exportDicomSegButton"])
-        ui.useSettingsButton.enabled = report is not None
+        foreign = none or ("" if report is not None else _("This volume was not made by SynthCT."))
+        setEnabled(ui.useSettingsButton, foreign, self._tips["useSettingsButton"])
         ui.organTable.visible = bool(report and report.get("organs")) and not self.node.studentMode
 
     def _onImported(self, results: list[ResultNodes]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import qt
 import slicer
 
-from SynthCTModule.panels.Panel import Panel
+from SynthCTModule.panels.Panel import Panel, setEnabled
 from SynthCTModule.panels.ProblemTable import dot
 from SynthCTModule.Setup import CHECK_AGAIN, INSTALL_PACKAGES, INSTALL_PYTORCH, MISSING, OK, PROBLEM, SetupRow
 from SynthCTModule.Translation import _
@@ -25,6 +25,7 @@ class SetupPanel(Panel):
         self._opened = False
         self._rows: list[SetupRow] = []
         self._widgets: list[Any] = []
+        self._folderTip = ui.installFromFolderButton.toolTip
         ui.refreshSetupButton.connect("clicked(bool)", lambda _checked: setup.refresh())
         ui.installFromFolderButton.connect("clicked(bool)", self._onInstallFromFolder)
         setup.changed.connect(self._show)
@@ -42,7 +43,9 @@ class SetupPanel(Panel):
         setup = self.logic.setup
         rows = setup.rows()
         ready, _reasons = setup.ready()
-        self.ui.installFromFolderButton.enabled = not ready and not setup.installing
+        there = _("Everything is installed already.") if ready else ""
+        waiting = _("Something is being installed; wait for it.") if setup.installing else ""
+        setEnabled(self.ui.installFromFolderButton, waiting or there, self._folderTip)
         if rows == self._rows:
             return
         self._rows = rows

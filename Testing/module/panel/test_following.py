@@ -85,3 +85,16 @@ def test_labels_are_composed_once_for_all_grids(chest: Any, ui: Any, monkeypatch
     ui.sizeZComboBox.setCurrentIndex(ui.sizeZComboBox.findData(48))
     assert ui.fieldOfViewLabel.text != before
     assert composed == []
+
+
+def test_a_drawing_that_takes_long_to_look_at_is_looked_at_later(chest: Any, widget: Any) -> None:
+    from SynthCTModule.InputObserver import PAUSE
+
+    observer = widget.logic.workbench.input
+    chest.GetSegmentation().GetSegment("liver").SetName("Hepar")
+    observer.settle()
+    usual = observer._timer.interval
+    observer.changed.connect(lambda: time.sleep(0.5))
+    chest.GetSegmentation().GetSegment("liver").SetName("Liver")
+    observer.settle()
+    assert usual >= PAUSE and observer._timer.interval >= 2500

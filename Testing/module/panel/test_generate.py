@@ -130,6 +130,28 @@ def test_the_dice_gives_another_seed(ui: Any, node: Any) -> None:
     assert ui.seedSpinBox.value == node.seed
 
 
+def test_a_ct_comes_although_the_anatomy_was_deleted_during_the_run(chest: Any, ui: Any, family: FakeFamily) -> None:
+    import slicer
+
+    start(ui, family, 15)
+    slicer.mrmlScene.RemoveNode(chest)
+    family.finish()
+    assert "Done" in ui.messageLabel.text
+    assert [ct.GetName() for ct in cts()] == ["Chest and upper abdomen CT"]
+
+
+def test_a_ct_comes_although_the_volume_for_it_was_deleted_during_the_run(
+    chest: Any, widget: Any, family: FakeFamily
+) -> None:
+    import slicer
+
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Mine")
+    widget.logic.process(chest, volume)
+    slicer.mrmlScene.RemoveNode(volume)
+    family.finish()
+    assert [ct.GetName() for ct in cts()] == ["Chest and upper abdomen CT"]
+
+
 def test_several_runs_stay_side_by_side(chest: Any, ui: Any, node: Any, family: FakeFamily) -> None:
     for seed in (1, 2):
         node.seed = seed

@@ -96,3 +96,21 @@ def test_a_copy_of_a_bundled_case_keeps_its_licence(chest: Any, tmp_path: Path) 
     origin = caseOf(chest)
     case = read_case_bundle(saveCaseFile(chest, tmp_path / "Copy.synthct-case", {"seed": 1}), tmp_path)
     assert origin is not None and case.licence == origin.licence
+
+
+def test_what_would_leave_out_an_unknown_segment_stops_with_its_name(
+    lesion: Any, ui: Any, tmp_path: Path, answer: Callable[..., None], shown_errors: list[str], family: Any
+) -> None:
+    from SynthCTModule.SelfTest import labelVoxels
+
+    segment = lesion.GetSegmentation().GetSegment("heart")
+    for tag in ("SynthCT.LabelId", "TerminologyEntry"):
+        segment.RemoveTag(tag)
+    segment.SetName("my blob")
+    before = labelVoxels(lesion)
+    answer(tmp_path / "Case.synthct-case")
+    for button in (ui.saveCaseButton, ui.mirrorButton, ui.pairButton):
+        button.click()
+    assert len(shown_errors) == 3 and all("my blob" in text for text in shown_errors)
+    assert list(tmp_path.glob("*.synthct-case")) == [] and family.jobs == []
+    assert labelVoxels(lesion) == before

@@ -97,6 +97,17 @@ def test_several_volumes_lie_in_the_scene_named_after_the_model_with_window_and_
     assert not list(Path(application.temporaryPath).glob("SynthCT-run*"))
 
 
+def test_the_first_run_tells_how_long_the_next_will_take(
+    maskless: str, ui: Any, node: Any, family: FakeFamily, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert "after the first run" in ui.estimateLabel.text
+    ui.generateButton.click()
+    family.finish()
+    node.count = 2
+    assert ui.estimateLabel.text.startswith("about ") and "from your own runs" in ui.estimateLabel.text
+    assert caplog.records == []
+
+
 def test_there_is_no_organ_check_and_no_label_map_with_a_reason(image: Any, ui: Any) -> None:
     assert not ui.organTable.visible
     assert "no organ could be checked" in ui.resultSummaryLabel.text
