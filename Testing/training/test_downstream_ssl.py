@@ -78,7 +78,9 @@ def test_the_loss_is_that_of_monai_where_all_factors_are_above_zero() -> None:
     near = image + 0.1 * torch.randn(image.shape, generator=generator)
     weights = [0.0448 / 0.6305, 0.2856 / 0.6305, 0.3001 / 0.6305]
     alike = compute_ms_ssim(near, image, spatial_dims=3, data_range=1.0, kernel_size=5, weights=weights).mean()
-    assert inpainting_loss(near, image).item() == pytest.approx((near - image).abs().mean() + 1 - alike, abs=1e-5)
+    assert inpainting_loss(near, image).item() == pytest.approx(
+        ((near - image).abs().mean() + 1 - alike).item(), abs=1e-5
+    )
 
 
 def test_one_command_pretrains_on_synthetic_cts_of_training_patients_and_compares_both_arms(
