@@ -24,7 +24,7 @@ from training.loop import Rhythm, clip_gradients, run_stage, start_fabric
 from training.metrics.following import following
 from training.model_conditions import hu_prior
 from training.progress import RunLog
-from training.refiner_loss import follow, is_among, keep, texture, tissues, told_ids
+from training.refiner_loss import follow, is_among, keep, pattern, texture, tissues, told_ids
 from training.refiner_volumes import CropSampler, Volume, make_volumes
 from training.schedule import warmup_cosine
 from training.settings import read_settings, require_keys
@@ -102,6 +102,7 @@ class RefinerStage:
             "follow": s["follow"] * follow(output, real, told),
             "bone": s["bone_surface"] * bone_surface(output, real),
             "keep": s["keep"] * keep(output, sampled, told),
+            "pattern": s["pattern"] * pattern(output, sampled),
             "texture": s["texture"] * texture(output, real, mask, self.tissues),
         }
 

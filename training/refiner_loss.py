@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from monai.networks.utils import pixelunshuffle
 
 from SynthCTLib.labels import load_vocabulary
+from SynthCTLib.refiner import FACTOR
 
 COARSE = 4
 """Voxels along each axis over which a sampled CT keeps its mean."""
@@ -56,6 +58,16 @@ def keep(output: torch.Tensor, sampled: torch.Tensor, told: torch.Tensor) -> tor
     elsewhere = (~told).float()
     difference = F.avg_pool3d((output - sampled) * elsewhere, COARSE)
     return difference.abs().mean()
+
+
+def pattern(output: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor:
+    """Strength of a fixed pattern in what was added: how far the means of the eight voxels of a cell are apart.
+
+    The refiner computes the voxels of a cell with weights of their own, so that a checkerboard is the easiest way to
+    more texture (Aitken et al., arXiv 1707.02937). Means are taken over ``COARSE`` cells along each axis. (N, 1, X, Y, Z).
+    """
+    means = F.avg_pool3d(pixelunshuffle(output - sampled, 3, FACTOR), COARSE)
+    return (means - means.mean(1, keepdim=True)).abs().mean()
 
 
 def texture(output: torch.Tensor, real: torch.Tensor, mask: torch.Tensor, kinds: list[tuple[int, ...]]) -> torch.Tensor:

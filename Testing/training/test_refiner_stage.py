@@ -20,7 +20,7 @@ from training.denoiser import train_controlnet, train_diffusion
 from training.files import load_checkpoint, save_checkpoint
 from training.metrics.following import threshold_dice
 from training.refiner import new_refiner, train_refiner
-from training.refiner_loss import follow, is_among, keep, texture, tissues, told_ids
+from training.refiner_loss import follow, is_among, keep, pattern, texture, tissues, told_ids
 from training.refiner_volumes import CropSampler, Volume, make_volumes
 from training.trained_networks import averaged_weights
 
@@ -149,6 +149,16 @@ def test_a_sample_is_held_to_the_real_ct_where_the_mask_tells_and_to_itself_else
     assert keep(real, sampled, told).item() == pytest.approx(0.4 / 2, rel=1e-5)
 
 
+def test_a_checkerboard_is_found_and_noise_and_a_shift_are_not() -> None:
+    x, y, z = torch.meshgrid(*[torch.arange(24)] * 3, indexing="ij")
+    image = torch.rand((1, 1, 24, 24, 24), generator=torch.Generator().manual_seed(0))
+    board = 0.02 * (1 - 2.0 * ((x + y + z) % 2))[None, None]
+    noise = 0.02 * torch.randn((1, 1, 24, 24, 24), generator=torch.Generator().manual_seed(1))
+    assert pattern(image + board, image).item() == pytest.approx(0.02, rel=1e-3)
+    assert pattern(image + noise, image).item() < 0.003
+    assert pattern(image + 0.02, image).item() < 1e-6
+
+
 def test_texture_compares_strength_alone_and_by_kind_of_tissue() -> None:
     generator = torch.Generator().manual_seed(0)
     mask = torch.full((1, 24, 24, 24), 200, dtype=torch.uint8)
@@ -180,7 +190,7 @@ def test_it_learns_to_show_bone_that_the_decoder_loses(
 ) -> None:
     config = copied(run, tmp_path)
     config["refiner"] |= {"steps": 200, "adversarial_from": 200, "val_every": 200, "lr": 3e-3, "ema": 0.9}
-    config["refiner"] |= {"l1": 0, "window_l1": 0, "edges_l1": 0, "keep": 0, "texture": 0, "follow": 5}
+    config["refiner"] |= {"l1": 0, "window_l1": 0, "edges_l1": 0, "keep": 0, "texture": 0, "pattern": 0, "follow": 5}
     train_refiner(config)
     shown = capsys.readouterr().out
     (held_out,) = make_volumes(config, "val", 1, {"other": 1})
