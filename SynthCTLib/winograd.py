@@ -67,18 +67,14 @@ def suits(weight: torch.Tensor, size: Sequence[int]) -> bool:
 def scratch(weight: torch.Tensor, size: Sequence[int]) -> int:
     """Bytes that :func:`transformed` and then :func:`convolve` take beside input, kernels and output, at most.
 
-    Either a float32 copy of the kernel, or what a block of tiles takes, for each thread: the most is held either while
-    the input of one sixth is transformed, with the results of the sixth before still there, or at the very end.
+    Either a float32 copy of the kernel, or a :class:`_Workspace` for each thread.
     """
     out, channels = weight.shape[:2]
     tiles = [-(-n // STEP) for n in size]
-    x, y, z = _block(tiles)
-    plane = (STEP * y + REACH - STEP) * (STEP * z + REACH - STEP)
-    inputs = (STEP * x + REACH - STEP + REACH * x) * plane * channels
-    sums = (REACH * STEP**2 + REACH**2 + REACH * STEP) * out
-    latest = max(3 * REACH**2 * channels + sums, REACH**2 * channels + sums + STEP**3 * out)
-    at_once = min(torch.get_num_threads(), len(_starts(tiles, (x, y, z))))
-    return 4 * (out + max(27 * (out * channels + REACH**3), at_once * (inputs + x * y * z * latest)))
+    block = _block(tiles)
+    at_once = min(torch.get_num_threads(), len(_starts(tiles, block)))
+    values = sum(_Workspace.lengths(block, channels, out))
+    return 4 * (out + max(27 * (out * channels + REACH**3), at_once * values))
 
 
 def kernel_bytes(weight: torch.Tensor) -> int:
@@ -115,14 +111,17 @@ def convolve(
     tiles = [-(-n // STEP) for n in size]
     block = _block(tiles)
 
-    def compute(first: Block) -> None:
-        number = [min(k, n - i) for k, n, i in zip(block, tiles, first, strict=True)]
-        start = [STEP * i - zeros for i, zeros in zip(first, before, strict=True)]
-        patch = _read(values, start, [STEP * k + REACH - STEP for k in number])
-        target = result[tuple(slice(STEP * i, STEP * (i + k)) for i, k in zip(first, number, strict=True))]
-        _write(target, _convolved(patch, kernels, number).add_(shift))
+    def compute(starts: Sequence[Block]) -> None:
+        space = _Workspace(block, *kernels.shape[2:])
+        for first in starts:
+            number = [min(k, n - i) for k, n, i in zip(block, tiles, first, strict=True)]
+            start = [STEP * i - zeros for i, zeros in zip(first, before, strict=True)]
+            target = result[tuple(slice(STEP * i, STEP * (i + k)) for i, k in zip(first, number, strict=True))]
+            patch = space.patch(*(STEP * k + REACH - STEP for k in number), values.shape[3])
+            _read(values, start, patch)
+            _write(target, _convolved(patch, kernels, number, space).add_(shift), space)
 
-    _for_each(compute, _starts(tiles, block))
+    _share_out(compute, _starts(tiles, block))
     return whole
 
 
@@ -134,21 +133,64 @@ def transformed(weight: torch.Tensor) -> torch.Tensor:
     return torch.mm(along_all, taps).view(REACH, REACH**2, channels, out)
 
 
-def _for_each(compute: Callable[[Block], None], blocks: Sequence[Block]) -> None:
-    """All blocks, each on one of as many threads as PyTorch computes with: sharing out each operation gains little."""
+class _Workspace:
+    """Memory of a thread for blocks of tiles, taken once: fresh memory for each product would cost more than it does.
+
+    What two steps need one after the other lies in two halves of one buffer, which serve in turn.
+    """
+
+    def __init__(self, block: Block, channels: int, out: int) -> None:
+        self._patch, self._planes, self._halves, self._sums = map(torch.empty, self.lengths(block, channels, out))
+
+    @staticmethod
+    def lengths(block: Block, channels: int, out: int) -> tuple[int, int, int, int]:
+        """How many values each buffer holds."""
+        x, y, z = block
+        plane = (STEP * y + REACH - STEP) * (STEP * z + REACH - STEP) * channels
+        halves = max(2 * REACH**2 * max(channels, out), STEP**3 * out)
+        return (
+            (STEP * x + REACH - STEP) * plane,
+            REACH * x * plane,
+            halves * x * y * z,
+            REACH * STEP**2 * out * x * y * z,
+        )
+
+    def patch(self, *shape: int) -> torch.Tensor:
+        """For the input."""
+        return self._patch[: prod(shape)].view(shape)
+
+    def planes(self, *shape: int) -> torch.Tensor:
+        """For the input, transformed along the first axis."""
+        return self._planes[: prod(shape)].view(shape)
+
+    def sums(self, *shape: int) -> torch.Tensor:
+        """For the products, transformed back along two axes."""
+        return self._sums[: prod(shape)].view(shape)
+
+    def first(self, *shape: int) -> torch.Tensor:
+        """The first half of the buffer, or more of it."""
+        return self._halves[: prod(shape)].view(shape)
+
+    def second(self, *shape: int) -> torch.Tensor:
+        """The second half."""
+        return self._halves[len(self._halves) // 2 :][: prod(shape)].view(shape)
+
+
+def _share_out(compute: Callable[[Sequence[Block]], None], blocks: Sequence[Block]) -> None:
+    """The blocks, in equal parts, on as many threads as PyTorch computes with: sharing out products gains little."""
     threads = torch.get_num_threads()
     if min(threads, len(blocks)) == 1:
-        for block in blocks:
-            compute(block)
+        compute(blocks)
         return
 
-    def without_gradients(block: Block) -> None:
+    def without_gradients(part: Sequence[Block]) -> None:
         with torch.inference_mode():  # each thread has a mode of its own
-            compute(block)
+            compute(part)
 
+    parts = [blocks[i::threads] for i in range(min(threads, len(blocks)))]
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(without_gradients, blocks))
+            list(pool.map(without_gradients, parts))
     finally:
         torch.set_num_threads(threads)  # those of the pool change what other threads start with
 
@@ -171,41 +213,48 @@ def _even(number: int, most: int) -> int:
     return -(-number // -(-number // max(1, most)))
 
 
-def _read(values: torch.Tensor, start: Sequence[int], size: Sequence[int]) -> torch.Tensor:
-    """A box of (x, y, z, C) values as float32, with zeros where it lies outside of them."""
-    box = torch.zeros((*size, values.shape[3]))
-    inside = [(max(0, a), min(n, a + k)) for a, k, n in zip(start, size, values.shape, strict=False)]
+def _read(values: torch.Tensor, start: Sequence[int], box: torch.Tensor) -> None:
+    """Fill a float32 box with (x, y, z, C) values from ``start`` on, with zeros where it lies outside of them."""
+    inside = [(max(0, a), min(n, a + k)) for a, k, n in zip(start, box.shape, values.shape[:3], strict=False)]
     there = tuple(slice(low - a, high - a) for (low, high), a in zip(inside, start, strict=True))
+    if any(high - low < n for (low, high), n in zip(inside, box.shape, strict=False)):
+        box.zero_()
     box[there] = values[tuple(slice(low, high) for low, high in inside)]
-    return box
 
 
-def _convolved(patch: torch.Tensor, kernels: torch.Tensor, tiles: Sequence[int]) -> torch.Tensor:
+def _convolved(patch: torch.Tensor, kernels: torch.Tensor, tiles: Sequence[int], space: _Workspace) -> torch.Tensor:
     """(4x+2, 4y+2, 4z+2, C) → (x, 4, y, 4, z, 4, C') for x·y·z tiles, one sixth of the products after the other."""
     channels, out = kernels.shape[2:]
     number = prod(tiles)
     rows = patch.view(len(patch), -1).unfold(0, REACH, STEP).transpose(1, 2)
-    planes = _along(INPUT, rows).view(tiles[0], REACH, *patch.shape[1:]).unbind(1)
-    sums = torch.empty((REACH, STEP, STEP, number * out))
-    for plane, kernel, target in zip(planes, kernels, sums, strict=True):
+    planes = _along(INPUT, rows, space.planes(tiles[0], REACH, rows.shape[2]))
+    sums = space.sums(REACH, STEP, STEP, number * out)
+    two = number * channels
+    for plane, kernel, target in zip(
+        planes.view(tiles[0], REACH, *patch.shape[1:]).unbind(1), kernels, sums, strict=True
+    ):
         cut = plane.unfold(1, REACH, STEP).unfold(2, REACH, STEP).permute(4, 5, 0, 1, 2, 3)
-        spectrum = _along(INPUT, _along(INPUT, cut.reshape(1, REACH, -1)).view(REACH, REACH, -1))
-        products = torch.bmm(spectrum.view(REACH**2, number, channels), kernel)
-        half_way = _along(OUTPUT, products.view(1, REACH, -1)).view(STEP, REACH, -1)
-        torch.bmm(OUTPUT.expand(STEP, -1, -1), half_way, out=target)
-    result = _along(OUTPUT, sums.view(1, REACH, -1))
+        copied = space.first(*cut.shape).copy_(cut)
+        half_way = _along(INPUT, copied.view(1, REACH, -1), space.second(1, REACH, REACH * two))
+        spectrum = _along(INPUT, half_way.view(REACH, REACH, two), space.first(REACH, REACH, two))
+        products = space.second(REACH**2, number, out)
+        torch.bmm(spectrum.view(REACH**2, number, channels), kernel, out=products)
+        half_way = _along(OUTPUT, products.view(1, REACH, -1), space.first(1, STEP, REACH * number * out))
+        _along(OUTPUT, half_way.view(STEP, REACH, -1), target)
+    result = _along(OUTPUT, sums.view(1, REACH, -1), space.first(1, STEP, STEP**2 * number * out))
     return result.view(STEP, STEP, STEP, *tiles, out).permute(3, 0, 4, 1, 5, 2, 6)
 
 
-def _along(matrix: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """``matrix`` times each of a batch: (batch, n, long) → (batch, m, long)."""
-    return torch.bmm(matrix.expand(len(rows), -1, -1), rows)
+def _along(matrix: torch.Tensor, rows: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
+    """``matrix`` times each of a batch: (batch, n, long) → (batch, m, long), in ``result``."""
+    return torch.bmm(matrix.expand(len(rows), -1, -1), rows, out=result)
 
 
-def _write(target: torch.Tensor, tiles: torch.Tensor) -> None:
+def _write(target: torch.Tensor, tiles: torch.Tensor, space: _Workspace) -> None:
     """Tiles (x, 4, y, 4, z, 4, C') into (X, Y, Z, C'), which may end before the last tile does."""
     size = [STEP * tiles.shape[axis] for axis in (0, 2, 4)]
     if list(target.shape[:3]) == size:
         target.unflatten(2, (-1, STEP)).unflatten(1, (-1, STEP)).unflatten(0, (-1, STEP)).copy_(tiles)
     else:
-        target.copy_(tiles.reshape(*size, -1)[tuple(slice(n) for n in target.shape[:3])])
+        ordered = space.sums(*tiles.shape).copy_(tiles).view(*size, -1)
+        target.copy_(ordered[tuple(slice(n) for n in target.shape[:3])])

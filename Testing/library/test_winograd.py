@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +17,15 @@ from SynthCTLib.convolution import convolve
 SIDE = st.integers(1, 21)
 END = st.integers(0, 1)
 WIDTHS = st.sampled_from([3, 8, 64])
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch's profiler does not see the memory of other threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def exact(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, zeros: Any) -> torch.Tensor:
@@ -84,6 +94,7 @@ def _peak(profile: torch.profiler.profile) -> int:
     return peak
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize(
     ("channels", "out", "size"),
@@ -106,6 +117,18 @@ def test_a_suited_convolution_takes_the_method_and_no_more_memory_than_it_says(
     assert 0.9 * said < peak - result.nbytes <= said
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_more_threads_give_the_same_bits_take_as_much_more_memory_and_leave_the_number_of_threads() -> None:
+    x = torch.randn(1, 64, 18, 20, 22).contiguous(memory_format=torch.channels_last_3d)
+    weight, around = torch.randn(64, 64, 3, 3, 3) / 40, [(1, 1)] * 3
+    alone, said = convolve(x, weight, None, around), winograd.scratch(weight, (18, 20, 22))
+    torch.set_num_threads(2)
+    assert torch.equal(convolve(x, weight, None, around), alone)
+    assert torch.get_num_threads() == 2
+    assert 1.9 * said < winograd.scratch(weight, (18, 20, 22)) <= 2 * said
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 def test_transforming_a_wide_kernel_stays_within_the_memory_that_is_said(
