@@ -64,7 +64,8 @@ def pattern(output: torch.Tensor, sampled: torch.Tensor) -> torch.Tensor:
     """Strength of a fixed pattern in what was added: how far the means of the eight voxels of a cell are apart.
 
     The refiner computes the voxels of a cell with weights of their own, so that a checkerboard is the easiest way to
-    more texture (Aitken et al., arXiv 1707.02937). Means are taken over ``COARSE`` cells along each axis. (N, 1, X, Y, Z).
+    more texture (Aitken et al., arXiv 1707.02937). Means are taken over ``COARSE`` cells along each axis. Both are
+    (N, 1, X, Y, Z).
     """
     means = F.avg_pool3d(pixelunshuffle(output - sampled, 3, FACTOR), COARSE)
     return (means - means.mean(1, keepdim=True)).abs().mean()
