@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from monai.metrics.regression import compute_ssim_and_cs
+from monai.metrics.regression import compute_ms_ssim
 from monai.transforms import RandCoarseDropout
 
 from training.config import Config
@@ -21,8 +21,7 @@ from training.schedule import warmup_cosine
 from training.step_draws import micro_draws
 
 SCALES = (0.0448, 0.2856, 0.3001)  # Wang et al., Asilomar 2003: the first three of five scales, which 32 voxels allow
-KERNEL, SIGMA = 5, 1.5
-LEAST = 1e-4  # of each factor of MS-SSIM, which can be negative
+KERNEL = 5
 
 
 def hide_blocks(image: torch.Tensor, settings: Mapping[str, Any], seed: int) -> torch.Tensor:
@@ -39,18 +38,10 @@ def hide_blocks(image: torch.Tensor, settings: Mapping[str, Any], seed: int) -> 
 
 
 def inpainting_loss(filled: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """L1 + 1 − MS-SSIM, both (N, 1, X, Y, Z), ``image`` in [0, 1].
-
-    MONAI's compute_ms_ssim takes powers of factors that it has cut at 0, whose gradient is not finite; they end at
-    LEAST here.
-    """
-    total, alike = F.l1_loss(filled, image), torch.ones(len(image), device=image.device)
-    for scale, weight in enumerate(SCALES):
-        ssim, contrast = compute_ssim_and_cs(filled, image, 3, [KERNEL] * 3, [SIGMA] * 3, data_range=1.0)
-        factor = ssim if scale == len(SCALES) - 1 else contrast
-        alike = alike * factor.flatten(1).mean(1).clamp(min=LEAST) ** (weight / sum(SCALES))
-        filled, image = F.avg_pool3d(filled, 2), F.avg_pool3d(image, 2)
-    return total + 1 - alike.mean()
+    """L1 + 1 − MS-SSIM, both (N, 1, X, Y, Z), ``image`` in [0, 1]."""
+    weights = [weight / sum(SCALES) for weight in SCALES]
+    alike = compute_ms_ssim(filled, image, spatial_dims=3, data_range=1.0, kernel_size=KERNEL, weights=weights)
+    return F.l1_loss(filled, image) + 1 - alike.mean()
 
 
 class Inpainting:
