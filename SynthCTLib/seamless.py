@@ -218,9 +218,8 @@ class Store:
 
     def _put(self, whole: torch.Tensor | None, tile: torch.Tensor, box: Box) -> torch.Tensor:
         if whole is None:
-            whole = torch.empty((1, tile.shape[1], *self._size), dtype=tile.dtype, device=tile.device).contiguous(
-                memory_format=torch.channels_last_3d
-            )
+            size = (1, tile.shape[1], *self._size)
+            whole = torch.empty(size, dtype=tile.dtype, device=tile.device, memory_format=torch.channels_last_3d)
         whole[(slice(None), slice(None), *(slice(a, b) for a, b in box))] = tile
         return whole
 
