@@ -14,7 +14,7 @@ from SynthCTModule.LabelNames import labelName
 from SynthCTModule.SegmentationLayers import Layer
 from SynthCTModule.SegmentLabels import ResolvedSegment
 from SynthCTModule.Translation import _
-from SynthCTModule.VoxelGrid import Grid
+from SynthCTModule.VoxelGrid import Grid, valueCounts
 
 _SAME = 1e-3
 """Voxels: grids closer than this are the same, since files store positions as rounded numbers."""
@@ -60,8 +60,7 @@ def composeLayers(
     composer = Composer(target.shape, vocabulary)
     for layer, lookup in used:
         composer.add(partial(_slab, placedIds(layer, lookup, target)))
-    counts = np.bincount(composer.array.ravel(order="K"), minlength=256)
-    voxels = {int(label): int(counts[label]) for label in np.flatnonzero(counts) if label}
+    voxels = valueCounts(composer.array)
     findings = [
         *_joined(segments, filled, Finding),
         *composer.overlaps(),
@@ -167,12 +166,8 @@ def _parts(shape: tuple[int, ...]) -> Iterator[slice]:
 def _filled(layers: Sequence[Layer]) -> dict[str, int]:
     filled: dict[str, int] = {}
     for layer in layers:
-        counts = np.zeros(_indices(layer), np.int64)
-        for part in _parts(layer.array.shape):
-            counts += np.bincount(
-                _clipped(layer.array[:, :, part], len(counts)).ravel(order="K"), minlength=len(counts)
-            )
-        filled.update({segmentId: int(counts[value]) for value, segmentId in layer.segments.items() if counts[value]})
+        counts = valueCounts(layer.array)
+        filled.update({segmentId: counts[value] for value, segmentId in layer.segments.items() if value in counts})
     return filled
 
 

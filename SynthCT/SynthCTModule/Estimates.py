@@ -114,8 +114,9 @@ class Estimates:
             return None
         factors = self._factors().get(key(model, device), {})
         stages = {stage: seconds * factors.get(stage, 1.0) for stage, seconds in plain.items()}
-        seconds = sum(stages[stage] for stage in ONCE) + count * sum(stages[stage] for stage in EACH)
-        return Estimate(stages, seconds, self._memory(model, shape, sampling, device), bool(factors))
+        return Estimate(
+            stages, secondsInAll(stages, count), self._memory(model, shape, sampling, device), bool(factors)
+        )
 
     def counts(self, model: str) -> bool:
         """Whether the work of this model has been counted."""
@@ -211,6 +212,11 @@ def secondsByStage(report: Mapping[str, Any]) -> dict[str, float] | None:
     taken = {stage: timings[stage] for stage in ("prepare", "load", "embed")}
     taken |= {stage: timings[stage] / images for stage in ("denoise", "decode")}
     return taken | {"write": timings["write"] / job["count"] + timings["check"] / images}
+
+
+def secondsInAll(stages: Mapping[str, float], count: int) -> float:
+    """Seconds of ``count`` CTs."""
+    return sum(stages[stage] for stage in ONCE) + count * sum(stages[stage] for stage in EACH)
 
 
 def evaluations(sampling: Mapping[str, Any]) -> int:

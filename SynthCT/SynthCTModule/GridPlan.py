@@ -11,7 +11,7 @@ from SynthCTModule.EnginePath import ensureEngineOnPath
 from SynthCTModule.EngineText import engineText
 from SynthCTModule.Parameters import RunParameters
 from SynthCTModule.Translation import _
-from SynthCTModule.VoxelGrid import Grid
+from SynthCTModule.VoxelGrid import Grid, valueCounts
 
 ReadLabels = Callable[[], "tuple[np.ndarray, np.ndarray]"]
 """Gives what labelArray gives: label ids (X, Y, Z) uint8 and affine (voxel → RAS mm)."""
@@ -66,4 +66,4 @@ def emptyGrid(parameters: RunParameters) -> Grid:
 
 def presentLabels(labels: np.ndarray) -> list[int]:
     """The ids in an array of labels."""
-    return [int(value) for value in np.flatnonzero(np.bincount(labels.ravel(order="K"), minlength=256)) if value]
+    return list(valueCounts(labels))

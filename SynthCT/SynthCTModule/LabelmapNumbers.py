@@ -10,7 +10,7 @@ import numpy as np
 from SynthCTModule.LabelColors import namesLabels, vocabulary
 from SynthCTModule.SegmentLabels import ResolvedSegment, UnknownSegments, resolveColors
 from SynthCTModule.Translation import _
-from SynthCTModule.VoxelGrid import Grid, arrayFromImage, volumeGrid
+from SynthCTModule.VoxelGrid import Grid, arrayFromImage, valueCounts, volumeGrid
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def labelmapNumbers(node: Any) -> LabelmapNumbers:
     """
     grid = volumeGrid(node)
     array = np.asarray(arrayFromImage(node.GetImageData()))
-    present = [int(value) for value in np.unique(array) if value]
+    present = list(valueCounts(array))
     if not present:
         raise ValueError(_("The label map '{name}' has no labels.").format(name=node.GetName()))
     display = node.GetDisplayNode()
@@ -63,7 +63,7 @@ def labelmapIds(node: Any, labelScheme: str | None = None) -> tuple[np.ndarray, 
     name, labels = f"'{node.GetName()}'", vocabulary()
     array = check_ids(numbers.array, name)
     array = array.astype(np.uint8 if array.max() <= np.iinfo(np.uint8).max else np.uint16)
-    present = [int(value) for value in np.unique(array) if value]
+    present = list(valueCounts(array))
     scheme = numbers.scheme or labelScheme
     if not scheme:
         scheme, _reason = detect_scheme(Volume(array, numbers.grid.affine), present, name, labels)

@@ -7,8 +7,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from SynthCTModule.Estimates import Device, Estimate, Settings, evaluations, key, secondsByStage, storedJson
-from SynthCTModule.RunProgress import EACH, OF_MASK, ONCE, ROUGH
+from SynthCTModule.Estimates import (
+    Device,
+    Estimate,
+    Settings,
+    evaluations,
+    key,
+    secondsByStage,
+    secondsInAll,
+    storedJson,
+)
+from SynthCTModule.RunProgress import OF_MASK, ONCE, ROUGH
 
 SETTING = "SynthCT/OwnRuns"
 _UNMEASURED = {**{stage: ROUGH[stage] for stage in ONCE}, **dict.fromkeys(OF_MASK, 0.0)}
@@ -47,5 +56,4 @@ class OwnRuns:
         larger = math.prod(shape) / run["voxels"]
         stages = _UNMEASURED | {stage: seconds * larger for stage, seconds in run["seconds"].items()}
         stages["denoise"] *= evaluations(sampling) / run["evaluations"]
-        seconds = sum(stages[stage] for stage in ONCE) + count * sum(stages[stage] for stage in EACH)
-        return Estimate(stages, seconds, None, True)
+        return Estimate(stages, secondsInAll(stages, count), None, True)

@@ -20,7 +20,7 @@ from SynthCTModule.LabelmapNumbers import labelmapNumbers
 from SynthCTModule.SegmentationLayers import referenceGrid, segmentationLayers
 from SynthCTModule.SegmentLabels import ResolvedSegment, UnknownSegments, resolveSegments, setSegmentLabel
 from SynthCTModule.Translation import _
-from SynthCTModule.VoxelGrid import Grid, arrayFromImage, fillImage, matrixFromArray, volumeGrid
+from SynthCTModule.VoxelGrid import Grid, arrayFromImage, fillImage, matrixFromArray, valueCounts, volumeGrid
 from SynthCTModule.WriteNode import writeNode
 
 
@@ -107,7 +107,7 @@ def importLabelmap(
     if ijkToRas is None:
         raise ValueError("An array of labels needs its position (ijkToRas).")
     array = np.asarray(source)
-    ids = [int(value) for value in np.unique(array) if value]
+    ids = list(valueCounts(array))
     known = {label.id for label in vocabulary().labels if not label.dummy}
     strange = [value for value in ids if value not in known]
     if strange:
@@ -188,12 +188,7 @@ def _loadSegmentation(path: Path, name: str, scene: Any) -> Any:
 def _exportVolume(node: Any, path: Path) -> ExportReport:
     numbers = labelmapNumbers(node)
     writeLabelmap(numbers.array, numbers.grid.affine, path)
-    return ExportReport(path, numbers.grid, _counts(numbers.array), numbers.scheme, segments=numbers.labels)
-
-
-def _counts(array: np.ndarray) -> dict[int, int]:
-    values, counts = np.unique(array, return_counts=True)
-    return {int(value): int(count) for value, count in zip(values, counts, strict=True) if value}
+    return ExportReport(path, numbers.grid, valueCounts(numbers.array), numbers.scheme, segments=numbers.labels)
 
 
 def _addSharedSegment(node: Any, image: Any, labelId: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from SynthCTModule.LabelArray import labelArray
 from SynthCTModule.LabelColors import vocabulary
 from SynthCTModule.SegmentationExchange import readLabelmap, writeLabelmap
-from SynthCTModule.VoxelGrid import Grid, volumeGrid
+from SynthCTModule.VoxelGrid import Grid, valueCounts, volumeGrid
 from SynthCTModule.WorkerProcess import OnEnd, OnLine, SlicerWorkerProcess, WorkerProcess
 
 _ENGINE = ("torch", "monai", "nibabel", "safetensors", "nrrd", "jsonschema")
@@ -106,8 +106,7 @@ def _waitFor(process: WorkerProcess, done: Callable[[], bool], patience: float) 
 
 def labelVoxels(node: Any) -> dict[int, int]:
     """Voxels of each label in a segmentation."""
-    values, counts = np.unique(labelArray(node)[0], return_counts=True)
-    return {int(value): int(count) for value, count in zip(values, counts, strict=True) if value}
+    return valueCounts(labelArray(node)[0])
 
 
 def sameGrid(volumeNode: Any, segmentationNode: Any) -> bool:

@@ -40,6 +40,17 @@ def arrayFromImage(image: vtk.vtkImageData) -> np.ndarray | None:
     return vtk_to_numpy(scalars).reshape(image.GetDimensions(), order="F")
 
 
+def valueCounts(array: np.ndarray) -> dict[int, int]:
+    """Voxels of each value but 0, the values ascending; read in the order of the memory, which saves seconds."""
+    if array.dtype in (np.uint8, np.uint16):
+        from SynthCTLib.slabs import count_ids
+
+        counts = count_ids(array)
+        return {int(value): int(counts[value]) for value in np.flatnonzero(counts) if value}
+    values, numbers = np.unique(array.ravel(order="K"), return_counts=True)
+    return {int(value): int(number) for value, number in zip(values, numbers, strict=True) if value}
+
+
 def imageAffine(image: Any) -> np.ndarray:
     """Affine of a vtkOrientedImageData for the array of :func:`arrayFromImage`, whose first voxel is index 0."""
     matrix = vtk.vtkMatrix4x4()
