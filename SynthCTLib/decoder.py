@@ -34,12 +34,14 @@ FREE_SHARE = 0.9
 class Decoded:
     """A decoded image and how it was cut: ``unit``: (X, Y, Z) float32 in [0, 1], X = x · downsampling.
 
-    ``reduced``: more tiles than this machine's memory in all allows, because too little of it was free.
+    ``reduced``: more tiles than this machine's memory in all allows, because too little of it was free. ``dtype``: the
+    decoder's number format, which need not be the denoiser's.
     """
 
     unit: np.ndarray
     plan: Plan
     reduced: bool
+    dtype: torch.dtype
 
     def how(self) -> dict[str, Any]:
         """How it was cut, as plain values for the report."""
@@ -47,6 +49,7 @@ class Decoded:
             "tiles": list(self.plan.cut.counts),
             "memory_mb": round(self.plan.peak / 1e6),
             "reduced": self.reduced,
+            "precision": str(self.dtype).removeprefix("torch."),
         }
 
 
@@ -102,7 +105,7 @@ def decode(
             progress.step(STAGE, 0, 1)
             output = run_seamless(layers, x, plan.cut, plan.kept, lambda done, of: progress.step(STAGE, done, of))
             image = output[0, 0].to("cpu", torch.float32).numpy()
-            return Decoded(np.clip(image, 0.0, 1.0, out=image), plan, reduced)
+            return Decoded(np.clip(image, 0.0, 1.0, out=image), plan, reduced, dtype)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -72,6 +72,7 @@ def test_how_the_image_was_cut_for_decoding_is_reported(job: Job) -> None:
     report = json.loads((job.out / "report.json").read_text(encoding="utf-8"))
     assert report["decode"]["tiles"] == [1, 1, 1]
     assert report["decode"]["memory_mb"] >= 0 and report["decode"]["reduced"] is False
+    assert report["decode"]["precision"] in ("float16", "bfloat16", "float32")
 
 
 def test_with_too_little_free_memory_there_are_more_tiles_and_that_is_told(
