@@ -14,16 +14,16 @@ from SynthCTLib.refiner import refine
 
 
 def latent_to_image(
-    networks: Networks, latent: torch.Tensor, labels: np.ndarray, seed: int, progress: Progress | None = None
+    networks: Networks, latent: torch.Tensor, labels: np.ndarray, progress: Progress | None = None
 ) -> Decoded:
     """The image of a latent.
 
     Args:
-        latent: (1, channels, x, y, z) as sampled. labels: (X, Y, Z), the mask it was sampled from. seed: of the CT.
+        latent: (1, channels, x, y, z) as sampled. labels: (X, Y, Z), the mask it was sampled from.
 
     Raises what :func:`SynthCTLib.decoder.decode` raises.
     """
     decoded = decode(networks.autoencoder, latent, networks.scale_factor, progress=progress)
     if networks.refiner is None:
         return decoded
-    return replace(decoded, unit=refine(networks.refiner, decoded.unit, labels, seed, progress))
+    return replace(decoded, unit=refine(networks.refiner, decoded.unit, labels, progress))

@@ -247,7 +247,7 @@ def _sample(engine: _Engine, seed: int) -> _Candidate:
             progress=progress,
         )
     with engine.timings.measure("decode"):
-        decoded = latent_to_image(engine.networks, latent, labels, seed, progress)
+        decoded = latent_to_image(engine.networks, latent, labels, progress)
     with engine.timings.measure("check"):
         hu = unit_to_hu(decoded.unit, card.intensity, labels)
         organs = check_organs(hu, labels, load_vocabulary())

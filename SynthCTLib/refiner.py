@@ -2,9 +2,9 @@
 
 A latent voxel spans four voxels along each axis, so thin bone, the border of an organ and a small lesion are lost on
 the way through the latent. The mask that the CT was painted from shows them at full resolution. The refiner is a small
-residual network that reads both, with one channel of noise for texture that neither can tell. Residual blocks without
-normalization (EDSR, arXiv 1707.02921) on a grid of half the size (sub-pixel convolution, 1609.05158): each voxel
-depends on its neighborhood alone, so a volume can be refined slab by slab with the same result.
+residual network that reads both. Residual blocks without normalization (EDSR, arXiv 1707.02921) on a grid of half the
+size (sub-pixel convolution, 1609.05158): each voxel depends on its neighborhood alone, so a volume can be refined slab
+by slab with the same result.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ FACTOR = 2
 LABELS = 256
 SLAB = 64
 """Planes along X that are refined at once."""
-
-NOISE_STREAM = 1
-"""Tells the noise of the refiner from other numbers that are drawn from the seed of a CT."""
 
 
 class ResidualBlock(nn.Module):
@@ -52,7 +49,7 @@ class Refiner(nn.Module):
         super().__init__()
         self.labels = nn.Embedding(LABELS, label_channels)
         nn.init.zeros_(self.labels.weight)
-        self.enter = nn.Conv3d(FACTOR**3 * (label_channels + 2), channels, 3, padding=1)
+        self.enter = nn.Conv3d(FACTOR**3 * (label_channels + 1), channels, 3, padding=1)
         self.blocks = nn.ModuleList([ResidualBlock(channels) for _ in range(blocks)])
         self.leave = nn.Conv3d(channels, FACTOR**3, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
@@ -64,15 +61,14 @@ class Refiner(nn.Module):
         """Voxels to each side that a voxel of the network's grid depends on."""
         return FACTOR * (2 * len(self.blocks) + 2)
 
-    def forward(self, image: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The refined image, not cut off.
 
         Args:
             image: (N, 1, X, Y, Z) in the unit range, even sides. labels: (N, X, Y, Z), ids 0-255.
-            noise: (N, 1, X, Y, Z), standard normal.
         """
         known = self.labels(labels.long()).permute(0, 4, 1, 2, 3)
-        together = torch.cat([image, noise, known], dim=1)
+        together = torch.cat([image, known], dim=1)
         x = self.enter(pixelunshuffle(together, 3, FACTOR).contiguous(memory_format=torch.channels_last_3d))
         for block in self.blocks:
             x = block(x)
@@ -80,28 +76,23 @@ class Refiner(nn.Module):
 
 
 @torch.inference_mode()
-def refine(
-    refiner: Refiner, unit: np.ndarray, labels: np.ndarray, seed: int, progress: Progress | None = None
-) -> np.ndarray:
+def refine(refiner: Refiner, unit: np.ndarray, labels: np.ndarray, progress: Progress | None = None) -> np.ndarray:
     """The refined image (X, Y, Z) float32 in [0, 1].
 
     Args:
         unit: (X, Y, Z) float32 in [0, 1], as decoded; even sides. labels: the mask, same shape.
-        seed: of the CT; the noise depends on it and on nothing else.
         progress: told after each slab (stage "decode"); cancels between slabs.
     """
     progress = progress or Progress()
     device = next(refiner.parameters()).device
-    rng = np.random.default_rng([seed, NOISE_STREAM])
-    noise = rng.standard_normal(unit.shape, dtype=np.float32)
     result = np.empty_like(unit)
     for start in range(0, len(unit), SLAB):
         stop = min(start + SLAB, len(unit))
         first, last = max(0, start - refiner.reach), min(len(unit), stop + refiner.reach)
-        image, ids, drawn = (
-            torch.from_numpy(np.ascontiguousarray(part[first:last]))[None].to(device) for part in (unit, labels, noise)
+        image, ids = (
+            torch.from_numpy(np.ascontiguousarray(part[first:last]))[None].to(device) for part in (unit, labels)
         )
-        refined = refiner(image[None], ids, drawn[None])[0, 0].clamp(0, 1)
+        refined = refiner(image[None], ids)[0, 0].clamp(0, 1)
         result[start:stop] = refined[start - first : stop - first].cpu().numpy()
         progress.step(STAGE, stop, len(unit))
     return result

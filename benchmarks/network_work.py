@@ -77,7 +77,7 @@ class NetworkWork:
             image = torch.empty(1, 1, last - first, *size[1:], device="meta")
             labels = torch.empty(image.shape[1:], dtype=torch.uint8, device="meta")
             with torch.inference_mode(), FlopCounterMode(display=False) as counter, LiveMemory() as memory:
-                refiner(image, labels, image)
+                refiner(image, labels)
             work += counter.get_total_flops() // 2
             peak = max(peak, memory.peak)
         return work, peak

@@ -1,9 +1,7 @@
 """Stage *refiner*: the network behind the decoder that reads the mask (:mod:`SynthCTLib.refiner`).
 
 Needs the stages *encode* (with ``encode.images``) and *controlnet*. Loss: on decoded latents of real CTs the
-autoencoder's terms, on sampled CTs :mod:`training.refiner_loss`, and a discriminator that tells refined samples from
-real CTs (:mod:`training.adversary`). Noise comes with sampled CTs alone: next to the real CT of the same voxel any
-texture of its own is an error, so the network would learn to leave the noise out.
+autoencoder's terms, on sampled CTs :mod:`training.refiner_loss`.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ import torch
 from lightning_fabric import Fabric
 
 from SynthCTLib.refiner import Refiner, refine
-from training.adversary import Adversary, Scalars
 from training.autoencoder_loss import ReconstructionLoss, bone_surface
 from training.config import Config
 from training.ema import ExponentialMovingAverage
@@ -24,11 +21,11 @@ from training.loop import Rhythm, clip_gradients, run_stage, start_fabric
 from training.metrics.following import following
 from training.model_conditions import hu_prior
 from training.progress import RunLog
-from training.refiner_loss import follow, is_among, keep, pattern, texture, tissues, told_ids
+from training.refiner_loss import follow, is_among, keep, pattern, told_ids
 from training.refiner_volumes import CropSampler, Volume, make_volumes
 from training.schedule import warmup_cosine
 from training.settings import read_settings, require_keys
-from training.step_draws import micro_draws, shared_draws, torch_draws
+from training.step_draws import micro_draws, shared_draws
 
 AIR = -1.0
 """What the table of labels starts with for ids without a typical HU: −1000 HU / 1000."""
@@ -45,7 +42,7 @@ def new_refiner(arguments: dict[str, Any]) -> Refiner:
 
 
 class RefinerStage:
-    """A :class:`training.loop.Stage`: refiner, discriminator, their optimizers, and crops."""
+    """A :class:`training.loop.Stage`: refiner, optimizer and crops."""
 
     def __init__(self, config: Config, settings: dict[str, Any], fabric: Fabric) -> None:
         self.settings, self.fabric, self.seed = settings, fabric, config["seed"]
@@ -56,41 +53,28 @@ class RefinerStage:
         self.model = new_refiner(config["network"]["refiner"])
         optimizer = torch.optim.Adam(self.model.parameters(), lr=settings["lr"], betas=(0.9, 0.99))
         self.refiner, self.optimizer = fabric.setup(self.model, optimizer)
-        self.adversary = Adversary(settings, fabric)
         self.ema = ExponentialMovingAverage(self.model, settings["ema"])
         self.loss = ReconstructionLoss(settings, None)
-        self.told, self.tissues = told_ids(), tissues()
+        self.told = told_ids()
 
-    def step(self, step: int) -> Scalars:
-        """One update of the refiner, then of the discriminator from the same crops."""
+    def step(self, step: int) -> dict[str, float]:
+        """One update of the weights."""
         s = self.settings
         lr = s["lr"] * warmup_cosine(step, s["warmup"], s["steps"])
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
-        rng = micro_draws(self.seed, step, self.fabric.global_rank)
-        crop = self.crops.batch(s["batch"], rng)
-        noise = torch.randn(crop.real.shape, generator=torch_draws(rng))
-        real, decoded, sampled, mask, noise = self.fabric.to_device(
-            (crop.real, crop.decoded, crop.sampled, crop.mask, noise)
-        )
-        drawn = torch.cat([torch.zeros_like(noise), noise])
-        output = self.refiner(torch.cat([decoded, sampled]), torch.cat([mask, mask]), drawn)
-        from_decoded, from_sampled = (part.clone() for part in output.chunk(2))
-        on_samples = self._sampled_terms(from_sampled, real, sampled, mask)
-        terms = self.loss.image(from_decoded, real, shared_draws(self.seed, step)) | on_samples
-        scalars = {name: value.item() for name, value in terms.items()}
+        crop = self.crops.batch(s["batch"], micro_draws(self.seed, step, self.fabric.global_rank))
+        real, decoded, sampled, mask = self.fabric.to_device((crop.real, crop.decoded, crop.sampled, crop.mask))
+        from_decoded, from_sampled = self.refiner(torch.cat([decoded, sampled]), torch.cat([mask, mask])).chunk(2)
+        terms = self.loss.image(from_decoded, real, shared_draws(self.seed, step))
+        terms |= self._sampled_terms(from_sampled, real, sampled, mask)
         total = torch.stack(list(terms.values())).sum()
-        if self.adversary.is_open(step):
-            wanted = torch.stack(list(on_samples.values())).sum()
-            term, found = self.adversary.term(from_sampled, wanted, step)
-            total, scalars = total + term, scalars | found
         self.fabric.backward(total)
         norm = clip_gradients(self.fabric, self.refiner, self.optimizer, s["clip"])
         self.optimizer.step()
         self.ema.update(self.model)
-        if self.adversary.is_learning(step):
-            scalars |= self.adversary.learn([(real, from_sampled.detach())], s["critic_lr"])
+        scalars = {name: value.item() for name, value in terms.items()}
         return {"loss": total.item(), **scalars, **norm, "lr": lr}
 
     def _sampled_terms(
@@ -103,24 +87,21 @@ class RefinerStage:
             "bone": s["bone_surface"] * bone_surface(output, real),
             "keep": s["keep"] * keep(output, sampled, told),
             "pattern": s["pattern"] * pattern(output, sampled),
-            "texture": s["texture"] * texture(output, real, mask, self.tissues),
         }
 
     @torch.no_grad()
     def validate(self, step: int, log: RunLog) -> None:
-        """Whole held-out volumes with the averaged weights: error, following of the mask, texture, a picture."""
+        """Whole held-out volumes with the averaged weights: error, following of the mask, a picture."""
         with self.ema.applied_to(self.model):
-            decoded, sampled = [self._corrected(v) for v in self.held_out], [self._refined(v) for v in self.held_out]
+            decoded, sampled = ([self._refined(v, image) for v in self.held_out] for image in ("decoded", "sampled"))
         real = [v.real.astype(np.float32) for v in self.held_out]
         masks = [v.mask for v in self.held_out]
         errors = [np.abs(a - b)[m > 0].mean() for a, b, m in zip(decoded, real, masks, strict=True)]
-        gaps = [self._texture(*trio) for trio in zip(sampled, real, masks, strict=True)]
         shares = following([_hu(a) for a in sampled], [_hu(a) for a in real], masks)
         log.scalars(
             step,
             force=True,
             val_mae_hu=2000 * float(np.mean(errors)),
-            val_texture=float(np.mean(gaps)),
             **{f"val_{name}_share": found["share"] for name, found in shares.items()},
         )
         first = self.held_out[0]
@@ -128,28 +109,16 @@ class RefinerStage:
         slices = [torch.from_numpy(a[:, :, a.shape[2] // 2].copy())[None] for a in images]
         log.images(step, "sampled-refined-real", slices)
 
-    def _refined(self, volume: Volume) -> np.ndarray:
-        """The sampled image as the engine refines it."""
-        unit = refine(self.model, volume.sampled.astype(np.float32), volume.mask, self.seed)
+    def _refined(self, volume: Volume, image: str) -> np.ndarray:
+        unit = refine(self.model, getattr(volume, image).astype(np.float32), volume.mask)
         return np.where(volume.mask == 0, 0, unit)
 
-    def _corrected(self, volume: Volume) -> np.ndarray:
-        """The decoded image refined without noise."""
-        image, mask = (torch.from_numpy(a)[None] for a in (volume.decoded.astype(np.float32)[None], volume.mask))
-        output = self.model(*self.fabric.to_device((image, mask, torch.zeros_like(image))))
-        return output[0, 0].float().clamp(0, 1).cpu().numpy()
-
-    def _texture(self, image: np.ndarray, real: np.ndarray, mask: np.ndarray) -> float:
-        ours, theirs = (torch.from_numpy(a)[None, None] for a in (image, real))
-        return texture(ours, theirs, torch.from_numpy(mask)[None], self.tissues).item()
-
     def state_dict(self) -> dict[str, Any]:
-        """Both networks, the average and both optimizers."""
+        """Weights, their average and the optimizer."""
         return {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            **self.adversary.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -157,7 +126,6 @@ class RefinerStage:
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.adversary.load_state_dict(state)
 
 
 def _hu(unit: np.ndarray) -> np.ndarray:
@@ -170,5 +138,5 @@ def train_refiner(config: Config) -> None:
     require_keys(config, "run", "seed", "accelerator", "devices", "network.refiner", "export.card.defaults")
     fabric = start_fabric(config, settings["precision"])
     stage = RefinerStage(config, settings, fabric)
-    rhythm = Rhythm(settings["steps"], settings["val_every"], settings["save_every"], (settings["adversarial_from"],))
+    rhythm = Rhythm(settings["steps"], settings["val_every"], settings["save_every"])
     run_stage(stage, "refiner", Path(config["run"]), rhythm, fabric)

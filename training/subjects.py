@@ -47,7 +47,7 @@ def synthesize(
     latent = sampled_latent(
         networks, card.conditioning, card.scheduler, card.defaults | {"steps": steps}, mask, spacing, seed
     )
-    return unit_to_hu(latent_to_image(networks, latent, mask, seed).unit, card.intensity, mask)
+    return unit_to_hu(latent_to_image(networks, latent, mask).unit, card.intensity, mask)
 
 
 def sampled_latent(

@@ -47,31 +47,25 @@ def labels() -> np.ndarray:
 
 
 def test_without_training_it_gives_the_image_back(image: np.ndarray, labels: np.ndarray) -> None:
-    np.testing.assert_array_equal(refine(Refiner(**ARGUMENTS), image, labels, seed=3), image)
+    np.testing.assert_array_equal(refine(Refiner(**ARGUMENTS), image, labels), image)
 
 
 @pytest.mark.parametrize("planes", [2, 6, 16])
 def test_slabs_of_any_thickness_give_what_the_whole_volume_gives(
     refiner: Refiner, image: np.ndarray, labels: np.ndarray, planes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = refine(refiner, image, labels, seed=3)
+    whole = refine(refiner, image, labels)
     assert np.abs(whole - image).mean() > 0.01
     monkeypatch.setattr(module, "SLAB", planes)
-    assert np.abs(refine(refiner, image, labels, seed=3) - whole).max() < 1e-5
+    assert np.abs(refine(refiner, image, labels) - whole).max() < 1e-5
 
 
 def test_a_voxel_depends_on_its_neighborhood_alone(refiner: Refiner, image: np.ndarray, labels: np.ndarray) -> None:
     other = labels.copy()
     other[20, 8, 6] = 26
-    changed = np.argwhere(refine(refiner, image, labels, seed=3) != refine(refiner, image, other, seed=3))
+    changed = np.argwhere(refine(refiner, image, labels) != refine(refiner, image, other))
     assert len(changed) > 1
     assert np.abs(changed - [20, 8, 6]).max() <= refiner.reach + module.FACTOR - 1
-
-
-def test_noise_is_that_of_the_seed(refiner: Refiner, image: np.ndarray, labels: np.ndarray) -> None:
-    first, again, other = (refine(refiner, image, labels, seed) for seed in (3, 3, 4))
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).mean() > 0.9
 
 
 def test_it_can_be_cancelled_between_slabs(
@@ -79,7 +73,7 @@ def test_it_can_be_cancelled_between_slabs(
 ) -> None:
     monkeypatch.setattr(module, "SLAB", 8)
     with pytest.raises(Cancelled):
-        refine(refiner, image, labels, seed=3, progress=Progress(cancelled=lambda: True))
+        refine(refiner, image, labels, progress=Progress(cancelled=lambda: True))
 
 
 def with_refiner(model: Path, folder: Path) -> Path:
@@ -92,8 +86,8 @@ def with_refiner(model: Path, folder: Path) -> Path:
     state = {key: torch.zeros(shape) for key, shape in network_shapes("refiner", ARGUMENTS).items()}
     state["labels.weight"][1, 0] = 1.0
     middle = (1, 1, 1)
-    for part in range(8):  # channel 2 of 4 is the label's first number, each in eight parts
-        state["enter.weight"][(part, 2 * 8 + part, *middle)] = 1.0
+    for part in range(8):  # channel 1 of 3 is the label's first number, each in eight parts
+        state["enter.weight"][(part, 8 + part, *middle)] = 1.0
         state["leave.weight"][(part, part, *middle)] = 0.5
     save_file(state, folder / "refiner.safetensors")
     return folder / "card.json"
