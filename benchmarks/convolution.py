@@ -2,10 +2,11 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.convolution [--repeats 5]
 
-For each layer of the released decoder the milliseconds, the least of --repeats, in a box as tiles have it. The kernel's
-transform, once per sweep over all tiles, is a column of its own. The last line is JSON: ``ratio_float32`` and
-``ratio_bfloat16`` (oneDNN's time over Winograd's with the transform left out, of all layers together), ``threads`` and
-``largest_error`` (of float32 against float64, in standard deviations of the result).
+For each layer of the released decoder the milliseconds, the least of --repeats, in a box as tiles have it: of the
+processor with one thread, so that other programs matter little, of the clock with more. The kernel's transform, once
+per sweep over all tiles, is a column of its own. The last line is JSON: ``ratio_float32`` and ``ratio_bfloat16``
+(oneDNN's time over Winograd's with the transform left out, of all layers together), ``threads`` and ``largest_error``
+(of float32 against float64, in standard deviations of the result).
 """
 
 from __future__ import annotations
@@ -72,12 +73,13 @@ def measure(channels: int, out: int, side: int, repeats: int) -> tuple[tuple[flo
 
 def least_time(work: Callable[[], torch.Tensor], repeats: int) -> float:
     """Seconds of the fastest of several runs, after one that is not counted."""
+    now = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     work()
     seconds = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = now()
         work()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(now() - start)
     return min(seconds)
 
 
