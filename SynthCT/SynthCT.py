@@ -66,7 +66,7 @@ class SynthCTParameterNode:
     spacingInPlane: Annotated[float, WithinRange(0, 10)] = 0.0
     spacingSlice: Annotated[float, WithinRange(0, 10)] = 0.0
     showGridBox: bool = False
-    modelId: str = "synthct-embedded-v1"
+    modelId: str = "synthct-embedded-v2"
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 1
     preset: PresetChoice = PresetChoice.STANDARD
     steps: Annotated[int, WithinRange(0, 200)] = 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
 SCHEMA = 1
-DEFAULT_MODEL = "synthct-embedded-v1"
+DEFAULT_MODEL = "synthct-embedded-v2"
 SCHEMES = ("maisi", "totalsegmentator", "names")
 SOLVER_NAMES = ("euler", "euler-exact", "ab2", "ab3", "dpm2m", "ddpm", "ddim")
 PRESETS = ("draft", "standard", "best")

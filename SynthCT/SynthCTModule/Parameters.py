@@ -18,7 +18,7 @@ from SynthCTModule.Translation import _
 if TYPE_CHECKING:
     from SynthCTLib.cards import ModelCard
 
-DEFAULT_MODEL = "synthct-embedded-v1"
+DEFAULT_MODEL = "synthct-embedded-v2"
 OF_A_MASK = ("region", "size", "spacing", "guidance", "retries", "grid")
 """Settings that only mean something where a segmentation is painted."""
 _DDPM_SOLVERS = ("ddpm", "ddim")

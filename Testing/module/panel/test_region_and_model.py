@@ -155,7 +155,7 @@ def test_the_folder_of_the_model_is_opened(ui: Any, application: Any) -> None:
 
     qt.QDesktopServices.opened.clear()
     ui.openModelFolderButton.click()
-    assert qt.QDesktopServices.opened[0].endswith("synthct-embedded-v1")
+    assert qt.QDesktopServices.opened[0].endswith("synthct-embedded-v2")
 
 
 def test_setup_is_collapsed_when_all_is_there_and_names_the_device(ui: Any) -> None:
