@@ -102,7 +102,20 @@ def read_card(path: Path) -> ModelCard:
     if worst is not None:
         where = "/".join(str(part) for part in worst.absolute_path) or "the top level"
         raise ModelError(f"The model card {path} is not valid at {where}: {worst.message}; correct this entry.")
-    return ModelCard(**data, path=path)
+    card = ModelCard(**data, path=path)
+    _check_networks(card)
+    return card
+
+
+def _check_networks(card: ModelCard) -> None:
+    """Raise ModelError unless each network has a file and a refiner gets images of even sides."""
+    for part in sorted(set(card.networks) ^ set(card.files)):
+        lacks = "files" if part in card.networks else "networks"
+        raise ModelError(f"The model card {card.path} has no '{part}' in its {lacks}; name it in both or in none.")
+    if "refiner" in card.networks and card.latent["downsampling"] % 2:
+        raise ModelError(
+            f"The model card {card.path} has a refiner, which needs an even latent downsampling; correct it."
+        )
 
 
 def shipped_cards() -> list[ModelCard]:

@@ -86,6 +86,7 @@ def refine(refiner: Refiner, unit: np.ndarray, labels: np.ndarray, progress: Pro
     progress = progress or Progress()
     device = next(refiner.parameters()).device
     result = np.empty_like(unit)
+    progress.step(STAGE, 0, len(unit))
     for start in range(0, len(unit), SLAB):
         stop = min(start + SLAB, len(unit))
         first, last = max(0, start - refiner.reach), min(len(unit), stop + refiner.reach)

@@ -100,6 +100,8 @@ def export(config: Config) -> None:
     c = config["export"]
     run, prepared, folder = Path(config["run"]), Path(config["prepared"]), Path(c["folder"])
     networks, index = averaged_weights(run, tuple(config["network"])), read_index(run)
+    if "refiner" in config["network"] and "refiner" not in networks:
+        print(f"{run} has no trained refiner: the model is exported without one")
     folder.mkdir(parents=True, exist_ok=True)
     files = {part: write_part(folder, part, weights) for part, weights in networks.items()}
     card = {

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from SynthCTLib.errors import InputError
 from SynthCTLib.refiner import Refiner, refine
 from training.autoencoder_loss import ReconstructionLoss, bone_surface
 from training.config import Config
@@ -26,6 +27,7 @@ from training.refiner_volumes import CropSampler, Volume, make_volumes
 from training.schedule import warmup_cosine
 from training.settings import read_settings, require_keys
 from training.step_draws import micro_draws, shared_draws
+from training.trained_networks import denoiser_state
 
 AIR = -1.0
 """What the table of labels starts with for ids without a typical HU: −1000 HU / 1000."""
@@ -46,6 +48,9 @@ class RefinerStage:
 
     def __init__(self, config: Config, settings: dict[str, Any], fabric: Fabric) -> None:
         self.settings, self.fabric, self.seed = settings, fabric, config["seed"]
+        if fabric.world_size > 1:
+            raise InputError("The stage 'refiner' runs in one process; set devices=1.")
+        self.of = denoiser_state(Path(config["run"]))
         volumes = make_volumes(config, "train", settings["volumes"], settings["weights"])
         self.crops = CropSampler(volumes, settings["patch"], settings["lesion_crops"])
         kinds = {kind: 1.0 for kind in settings["weights"] if "with lesions" not in kind}
@@ -64,7 +69,7 @@ class RefinerStage:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
-        crop = self.crops.batch(s["batch"], micro_draws(self.seed, step, self.fabric.global_rank))
+        crop = self.crops.batch(s["batch"], micro_draws(self.seed, step, 0))
         real, decoded, sampled, mask = self.fabric.to_device((crop.real, crop.decoded, crop.sampled, crop.mask))
         from_decoded, from_sampled = self.refiner(torch.cat([decoded, sampled]), torch.cat([mask, mask])).chunk(2)
         terms = self.loss.image(from_decoded, real, shared_draws(self.seed, step))
@@ -119,6 +124,7 @@ class RefinerStage:
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "of": self.of,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

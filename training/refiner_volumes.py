@@ -27,7 +27,7 @@ from training.files import save_latent
 from training.latents import read_index
 from training.model_conditions import conditioning_of
 from training.subjects import sampled_latent
-from training.trained_networks import trained_networks
+from training.trained_networks import denoiser_state, trained_networks
 
 TISSUE = 0.15
 """A crop is drawn again, up to three times, unless that share of it lies in the body."""
@@ -105,8 +105,7 @@ class _Maker:
         self.conditioning = conditioning_of(config["network"])
         self.card = config["export"]["card"]
         self._networks: Networks | None = None
-        states = [(self.run / f"{stage}.pt").stat() for stage in ("autoencoder", "controlnet")]
-        known = [self.card["defaults"], self.card["scheduler"], [(s.st_size, s.st_mtime_ns) for s in states]]
+        known = [self.card["defaults"], self.card["scheduler"], denoiser_state(self.run)]
         self.state = json.dumps(known, sort_keys=True)
 
     @property
@@ -155,7 +154,10 @@ def _kept(path: Path, state: str) -> dict[str, np.ndarray] | None:
 
 
 class CropSampler:
-    """Draws crops of one side from volumes; each volume is drawn as often as any other."""
+    """Draws crops of one side from volumes; each volume is drawn as often as any other.
+
+    Mirrored crops keep their ids: left and right have the same densities.
+    """
 
     def __init__(self, volumes: list[Volume], side: int, lesion_crops: float) -> None:
         """``lesion_crops``: share of the crops that are centered on a lesion where the volume has one."""

@@ -10,6 +10,7 @@ import torch
 from SynthCTLib.acceleration import accelerate
 from SynthCTLib.device import choose_device, inference_dtype
 from SynthCTLib.errors import InputError
+from SynthCTLib.model_files import sha256_of
 from SynthCTLib.networks import BUILDERS, Networks
 from training.autoencoder_start import load_weights
 from training.config import Config
@@ -17,28 +18,40 @@ from training.files import load_checkpoint
 from training.latents import read_index
 
 DENOISER = ("unet", "controlnet")
-OPTIONAL = ("refiner",)
-"""A stage that a run can do without."""
 
 
-def averaged_weights(run: Path, parts: tuple[str, ...]) -> dict[str, dict[str, torch.Tensor]]:
-    """EMA weights of the networks ``parts`` from the stages' checkpoints; an optional one only if it was trained.
+def denoiser_state(run: Path) -> list[str]:
+    """SHA-256 of the checkpoints of autoencoder and denoiser: another whenever they are trained further.
 
     Raises InputError where a stage has not been run yet.
     """
-    autoencoder, denoiser = (load_checkpoint(run / f"{stage}.pt") for stage in ("autoencoder", "controlnet"))
-    if autoencoder is None or denoiser is None:
+    paths = [run / f"{stage}.pt" for stage in ("autoencoder", "controlnet")]
+    if not all(path.is_file() for path in paths):
         raise InputError(f"{run} has no whole model yet: run the stages 'autoencoder' and 'controlnet' first.")
+    return [sha256_of(path) for path in paths]
+
+
+def averaged_weights(run: Path, parts: tuple[str, ...]) -> dict[str, dict[str, torch.Tensor]]:
+    """EMA weights of a run's networks; with "refiner" among ``parts`` also of a refiner, if one was trained.
+
+    Raises InputError where a stage has not been run yet, or a refiner is of other networks.
+    """
+    known = denoiser_state(run)
+    autoencoder, denoiser = (load_checkpoint(run / f"{stage}.pt") for stage in ("autoencoder", "controlnet"))
+    assert autoencoder is not None and denoiser is not None
     weights: dict[str, dict[str, torch.Tensor]] = {"autoencoder": autoencoder["ema"]["shadow"]}
     for part in DENOISER:
         prefix = part + "."
         weights[part] = {
             k.removeprefix(prefix): v for k, v in denoiser["ema"]["shadow"].items() if k.startswith(prefix)
         }
-    for part in OPTIONAL:
-        state = load_checkpoint(run / f"{part}.pt") if part in parts else None
-        if state is not None:
-            weights[part] = state["ema"]["shadow"]
+    refiner = load_checkpoint(run / "refiner.pt") if "refiner" in parts else None
+    if refiner is not None:
+        if refiner.get("of") != known:
+            raise InputError(
+                f"The refiner in {run} is of other networks, which were trained since: run 'refiner' again."
+            )
+        weights["refiner"] = refiner["ema"]["shadow"]
     return weights
 
 

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from SynthCTLib import refiner as module
-from SynthCTLib.errors import Cancelled
+from SynthCTLib.cards import read_card
+from SynthCTLib.errors import Cancelled, ModelError
 from SynthCTLib.job import Job
 from SynthCTLib.networks import network_shapes
 from SynthCTLib.pipeline import generate
@@ -68,12 +69,21 @@ def test_a_voxel_depends_on_its_neighborhood_alone(refiner: Refiner, image: np.n
     assert np.abs(changed - [20, 8, 6]).max() <= refiner.reach + module.FACTOR - 1
 
 
-def test_it_can_be_cancelled_between_slabs(
+def test_cancelled_before_it_begins_it_computes_nothing(
     refiner: Refiner, image: np.ndarray, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SLAB", 8)
+    monkeypatch.setattr(Refiner, "forward", lambda *_: pytest.fail("a slab was computed"))
     with pytest.raises(Cancelled):
         refine(refiner, image, labels, progress=Progress(cancelled=lambda: True))
+
+
+def test_progress_begins_at_0_and_ends_with_the_last_plane(
+    refiner: Refiner, image: np.ndarray, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(module, "SLAB", 16)
+    refine(refiner, image, labels, Progress(lambda event: told.append((event.stage, event.step, event.of))))
+    assert told == [("decode", n, 40) for n in (0, 16, 32, 40)]
 
 
 def with_refiner(model: Path, folder: Path) -> Path:
@@ -108,9 +118,32 @@ def test_a_model_with_a_refiner_paints_what_the_mask_tells(tiny_model: Path, pha
 
 
 def test_a_refiner_that_is_missing_is_said(tiny_model: Path, tmp_path: Path) -> None:
-    from SynthCTLib.cards import read_card
-
     card = read_card(with_refiner(tiny_model, tmp_path / "model"))
     assert ModelStore().missing_parts(card) == []
     (tmp_path / "model" / "refiner.safetensors").unlink()
     assert ModelStore().missing_parts(card) == ["refiner"] and ModelStore().status(card) == "incomplete"
+
+
+def test_a_card_that_names_a_network_without_its_file_or_cannot_be_refined_is_refused(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    path = with_refiner(tiny_model, tmp_path / "model")
+    card = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**card, "files": {k: v for k, v in card["files"].items() if k != "refiner"}}))
+    with pytest.raises(ModelError, match="has no 'refiner' in its files"):
+        read_card(path)
+    path.write_text(json.dumps({**card, "latent": card["latent"] | {"downsampling": 1}}))
+    with pytest.raises(ModelError, match="needs an even latent downsampling"):
+        read_card(path)
+
+
+def test_a_model_with_a_refiner_is_imported_like_any_other(tiny_model: Path, tmp_path: Path) -> None:
+    path = with_refiner(tiny_model, tmp_path / "model")
+    card = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**card, "id": "own", "embedded": False}))
+    own, store = read_card(path), ModelStore(tmp_path / "store")
+    store.import_files(own, sorted(path.parent.glob("*.safetensors")))
+    assert store.status(own) == "ready" and store.verify(own) == []
+    assert {file.name for file in store.folder(own).glob("*.safetensors")} == {
+        f"{part}.safetensors" for part in own.parts
+    }

@@ -197,3 +197,13 @@ def test_a_refiner_that_was_trained_is_exported_and_belongs_to_the_model(run: di
     assert set(averaged_weights(Path(config["run"]), parts)) == {"autoencoder", "unet", "controlnet"}
     train_refiner(config)
     assert set(averaged_weights(Path(config["run"]), parts)) == {"autoencoder", "unet", "controlnet", "refiner"}
+    train_controlnet({**config, "controlnet": config["controlnet"] | {"steps": 3}})
+    with pytest.raises(InputError, match="run 'refiner' again"):
+        averaged_weights(Path(config["run"]), parts)
+
+
+def test_without_a_trained_denoiser_the_stage_to_run_first_is_named(run: dict[str, Any], tmp_path: Path) -> None:
+    config = copied(run, tmp_path)
+    (Path(config["run"]) / "controlnet.pt").unlink()
+    with pytest.raises(InputError, match="run the stages 'autoencoder' and 'controlnet' first"):
+        train_refiner(config)
