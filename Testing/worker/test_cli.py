@@ -131,7 +131,7 @@ def test_an_unexpected_failure_names_its_log_and_leaves_nothing(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("no way")
 
-    monkeypatch.setattr(pipeline, "decode", broken)
+    monkeypatch.setattr(pipeline, "latent_to_image", broken)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert main([*arguments, "--json"]) == 70
     event = last_event(capsys)
@@ -146,7 +146,7 @@ def test_an_unexpected_failure_names_its_log_and_leaves_nothing(
 def test_control_c_ends_with_130_and_leaves_nothing(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pipeline, "decode", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(pipeline, "latent_to_image", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     # A shell starts what runs in the background with Control-C ignored, and so may be these tests.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
