@@ -128,7 +128,13 @@ def shipped_cards() -> list[ModelCard]:
         cards = [ModelCard(**json.loads(path.read_text(encoding="utf-8")), path=path) for path in paths]
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"A model card of SynthCT is damaged ({error}); install SynthCT again.") from error
-    return sorted(cards, key=lambda card: (not card.embedded, card.id))
+    return _in_order(cards)
+
+
+def _in_order(cards: list[ModelCard]) -> list[ModelCard]:
+    """Embedded ones first, the newest version before older ones; then the others by id."""
+    embedded = sorted((card for card in cards if card.embedded), key=lambda card: card.id, reverse=True)
+    return embedded + sorted((card for card in cards if not card.embedded), key=lambda card: card.id)
 
 
 def list_cards(store: ModelStore | None = None) -> list[ModelCard]:
@@ -136,8 +142,7 @@ def list_cards(store: ModelStore | None = None) -> list[ModelCard]:
 
     Cards in the store that are not valid are left out; :func:`invalid_cards` names them.
     """
-    own = [read_card(path) for path in sorted(resource_path("models").glob("*/card.json"))]
-    own.sort(key=lambda card: (not card.embedded, card.id))
+    own = _in_order([read_card(path) for path in resource_path("models").glob("*/card.json")])
     if store is not None:
         known = {card.id for card in own}
         own += [card for card in _stored(store).values() if isinstance(card, ModelCard) and card.id not in known]
