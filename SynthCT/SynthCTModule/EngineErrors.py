@@ -155,6 +155,8 @@ def modelTexts(_: Callable[[str], str]) -> list[str]:
     return [
         _("There is no model '{text}'; did you mean {near}? (synthct models list shows all)"),
         _("The model card {path} is not valid at {where}: {message}; correct this entry."),
+        _("The model card {path} has no '{part}' in its {lacks}; name it in both or in none."),
+        _("The model card {path} has a refiner, which needs an even latent downsampling; correct it."),
         _("There is no model card at {text}; give a card.json, its folder, or the id of a model."),
         _("The model card {path} cannot be read ({reason}); check the path."),
         _("The model card {path} is no valid JSON ({reason}); correct or restore it."),
