@@ -15,7 +15,6 @@ STAGES = {
     "prepare": ("training.prepare", "prepare"),
     "label": ("training.pseudo_labels", "label"),
     "lesions": ("training.lesion_cases", "lesion_cases"),
-    "warm-start": ("training.warm_start", "warm_start"),
     "autoencoder": ("training.autoencoder", "train_autoencoder"),
     "encode": ("training.encode", "encode"),
     "diffusion": ("training.denoiser", "train_diffusion"),

@@ -59,7 +59,7 @@ class RefinerStage:
         optimizer = torch.optim.Adam(self.model.parameters(), lr=settings["lr"], betas=(0.9, 0.99))
         self.refiner, self.optimizer = fabric.setup(self.model, optimizer)
         self.ema = ExponentialMovingAverage(self.model, settings["ema"])
-        self.loss = ReconstructionLoss(settings, None)
+        self.loss = ReconstructionLoss(settings | {"perceptual": 0}, None)
         self.told = told_ids()
 
     def step(self, step: int) -> dict[str, float]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import linalg, ndimage
 
-from training.metrics.following import dice, threshold_dice
+from SynthCTLib.labels import load_vocabulary
+from training.metrics.following import dice, following, threshold_dice
 from training.metrics.frechet import frechet_distance, kernel_distance
 from training.metrics.halves import distance_of_halves, split_in_halves
 from training.metrics.organ_hu import median_by_label
@@ -99,3 +100,11 @@ def test_the_painter_fills_labels_with_their_statistics_and_keeps_air() -> None:
     assert (painted[mask == 0] == -1000).all()
     assert abs(painted[mask == 1].mean() - 100) < 2 and abs(painted[mask == 1].std() - 10) < 1
     assert abs(painted[mask == 28].mean() + 40) < 5  # an id without statistics looks like the body
+
+
+def test_a_structure_that_even_the_real_ct_does_not_show_has_no_share() -> None:
+    mask = np.full((12, 12, 12), 200, np.uint8)
+    mask[2:10, 2:10, 2:10] = load_vocabulary().group_ids("lung")[0]
+    soft = np.full(mask.shape, 40, np.int16)
+    found = following([soft], [soft], [mask])
+    assert found["lung"]["value"] == found["lung"]["real"] == 0 and np.isnan(found["lung"]["share"])

@@ -48,7 +48,7 @@ def following(made: list[np.ndarray], real: list[np.ndarray], masks: list[np.nda
     for structure in ("lung", "bone", "body"):
         ours, theirs = (summary([d[structure] for d in found[key] if structure in d]) for key in ("value", "real"))
         if ours["n"]:
-            share = ours["mean"] / theirs["mean"]
+            share = ours["mean"] / theirs["mean"] if theirs["mean"] else float("nan")
             result[structure] = {
                 "value": ours["mean"],
                 "real": theirs["mean"],
