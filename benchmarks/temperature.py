@@ -38,7 +38,7 @@ STRUCTURES = ("bone", "lung", "body")
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=Path("training/configs/embedded.json"))
+    parser.add_argument("--config", type=Path, default=Path("training/configs/embedded-v2.json"))
     parser.add_argument("--cases", type=int, default=6)
     parser.add_argument("--temperatures", type=float, nargs="+", default=(0.3, 0.4, 0.5, 0.7))
     options = parser.parse_args()
