@@ -86,38 +86,55 @@ def clip_gradients(fabric: Fabric, network: nn.Module, optimizer: Any, limit: fl
 def run_stage(stage: Stage, name: str, run: Path, rhythm: Rhythm, fabric: Fabric) -> None:
     """Train to the last step, from ``<run>/<name>.pt`` on where there is one.
 
+    With no steps at all, what the stage starts from is measured once and saved as the checkpoint of step 0.
+
     Raises:
         ModelError: the checkpoint belongs to networks of another shape.
         ResourceError: memory ran out.
         SynthCTError: a loss or a norm of gradients is no finite number; the last checkpoint stays as it was.
     """
     path = run / f"{name}.pt"
-    step = _resume(stage, path, fabric)
+    saved = _resume(stage, path, fabric)
+    step = saved or 0
     log = RunLog(run, name, rhythm.steps, step, fabric.is_global_zero)
     last_save = time.monotonic()
     with memory_advice(f"Memory does not suffice for the stage '{name}': choose smaller patches or a smaller batch."):
+        if rhythm.steps == 0 and saved is None:
+            _validate(stage, step, log, fabric)
+            _save(stage, path, step, fabric)
         while step < rhythm.steps:
             scalars = stage.step(step)
             step += 1
             _require_finite(scalars, name, step)
             log.scalars(step, force=False, **scalars)
             if step % rhythm.val_every == 0 or step == rhythm.steps:
-                if fabric.is_global_zero:
-                    stage.validate(step, log)
-                fabric.barrier()
+                _validate(stage, step, log, fabric)
             due = time.monotonic() - last_save >= rhythm.save_every
-            if fabric.is_global_zero and (due or step in (*rhythm.save_at, rhythm.steps)):
-                scaler = fabric.strategy.precision.state_dict()
-                save_checkpoint(path, {**stage.state_dict(), "scaler": scaler, "step": step})
+            if due or step in (*rhythm.save_at, rhythm.steps):
+                _save(stage, path, step, fabric)
                 last_save = time.monotonic()
     log.close()
 
 
-def _resume(stage: Stage, path: Path, fabric: Fabric) -> int:
-    """The step to go on from, with the stage's state restored; 0 where there is no checkpoint."""
+def _validate(stage: Stage, step: int, log: RunLog, fabric: Fabric) -> None:
+    """Measure in the first process, while the others wait."""
+    if fabric.is_global_zero:
+        stage.validate(step, log)
+    fabric.barrier()
+
+
+def _save(stage: Stage, path: Path, step: int, fabric: Fabric) -> None:
+    """Write the checkpoint of the state after ``step`` updates, in the first process."""
+    if fabric.is_global_zero:
+        scaler = fabric.strategy.precision.state_dict()
+        save_checkpoint(path, {**stage.state_dict(), "scaler": scaler, "step": step})
+
+
+def _resume(stage: Stage, path: Path, fabric: Fabric) -> int | None:
+    """The step to go on from, with the stage's state restored; None where there is no checkpoint."""
     state = load_checkpoint(path)
     if state is None:
-        return 0
+        return None
     try:
         stage.load_state_dict(state)
     except (RuntimeError, KeyError, ValueError) as error:

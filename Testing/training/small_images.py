@@ -30,7 +30,8 @@ def write_cases(prepared: Path, modality: str = "ct", count: int = 3) -> None:
         np.save(folder / f"{modality[:2]}.npy", image.astype(np.int16))
         np.save(folder / "mask.npy", mask)
         words = {"group": "own", "modality": modality, "spacing": [3.0, 3.0, 4.0], "has_many_organ_labels": False}
-        cases.append({"case_id": f"case_{number}", "split": "train" if number else "val", **words})
+        origin = {"collection": "test", "licence": "CC0", "citation": "made in a test"}
+        cases.append({"case_id": f"case_{number}", "split": "train" if number else "val", **words, **origin})
     write_json(prepared / "cases.json", {"cases": cases, "left_out": []})
 
 
