@@ -1,12 +1,16 @@
-"""What several test folders need: a tiny random model that is complete on disk, and a small phantom as segmentation."""
+"""What several test folders need: a tiny random model that is complete on disk, a small phantom as segmentation, and
+PyTorch with one thread.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from Testing.library.model_samples import random_state, tiny_card
@@ -63,3 +67,12 @@ def phantom(tmp_path: Path) -> Path:
     path = folder / "labels.nii.gz"
     nib.save(nib.Nifti1Image(labels, np.diag([16.0, 16.0, 16.0, 1.0])), path)
     return path
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch with one thread: several may round sums in another order, and its profiler sees one alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,15 +16,6 @@ from SynthCTLib.convolution import convolve
 SIDE = st.integers(1, 21)
 END = st.integers(0, 1)
 WIDTHS = st.sampled_from([3, 8, 64])
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """PyTorch's profiler does not see the memory of other threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def exact(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, zeros: Any) -> torch.Tensor:
