@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from SynthCTLib.crop import label_boxes, widen
+from SynthCTLib.crop import Box, label_boxes, widen
 from SynthCTLib.errors import InputError
 from SynthCTLib.labels import BACKGROUND, BODY, load_vocabulary
 from SynthCTLib.lesion import default_hosts
@@ -19,9 +19,10 @@ from SynthCTLib.lesion import default_hosts
 
 @dataclass(frozen=True)
 class GrowthEdit:
-    """A label map with an organ of another size, and the organ's volume before and after."""
+    """A label map with an organ of another size, the ``box`` outside of which it is as before, and volumes."""
 
     labels: np.ndarray
+    box: Box
     before_ml: float
     after_ml: float
 
@@ -61,10 +62,11 @@ def grow_organ(
             f"{name} stays as it is with {mm:g} mm: that is less than a voxel, or other structures are all around it; "
             "choose more, or allow it to grow into a neighbor."
         )
-    result = labels.copy()
+    result = labels.copy(order="K")
     result[box] = changed
     milliliters = float(np.prod(spacing)) / 1000
-    return GrowthEdit(result, int((part == label).sum()) * milliliters, int((changed == label).sum()) * milliliters)
+    before, after = (int(np.count_nonzero(one == label)) * milliliters for one in (part, changed))
+    return GrowthEdit(result, box, before, after)
 
 
 def _grown(part: np.ndarray, label: int, spacing: Sequence[float], mm: float, room_ids: set[int]) -> np.ndarray:
@@ -78,7 +80,7 @@ def _grown(part: np.ndarray, label: int, spacing: Sequence[float], mm: float, ro
     pieces, _ = ndimage.label(organ | (room & reached))
     touching = np.unique(pieces[organ])
     grown = np.isin(pieces, touching) & ~organ
-    changed = part.copy()
+    changed = part.copy(order="K")
     changed[grown] = label
     return changed
 
@@ -88,7 +90,7 @@ def _shrunk(part: np.ndarray, label: int, spacing: Sequence[float], mm: float, a
     # Beyond the ends of the array the organ goes on: a cut plane is no surface.
     padded = np.pad(organ, 1, mode="edge")
     lost = organ & (ndimage.distance_transform_edt(padded, sampling=spacing)[1:-1, 1:-1, 1:-1] <= mm)
-    changed = part.copy()
+    changed = part.copy(order="K")
     no_organ = organ | (part == BACKGROUND)
     if not load_vocabulary().by_id(label).lesion or no_organ.all():
         changed[lost] = around

@@ -31,11 +31,12 @@ _GROUP_OF = {23: "lung", 128: "bone"}
 class LesionEdit:
     """A label map with a new lesion and what it measures.
 
-    ``diameter_mm``: of a sphere with the volume of the lesion. ``center_ras``: RAS mm of its center of mass.
-    ``host``: id of the organ that it lies in.
+    ``box``: outside of it the map is as before. ``diameter_mm``: of a sphere with the volume of the lesion.
+    ``center_ras``: RAS mm of its center of mass. ``host``: id of the organ that it lies in.
     """
 
     labels: np.ndarray
+    box: Box
     lesion_id: int
     host: int
     voxels: int
@@ -102,7 +103,7 @@ def put_lesion(
             f"There is not enough room for {diameter_mm:g} mm at this point of {_names((host,))}; "
             "choose a smaller size or a point farther from the edge."
         )
-    result = labels.copy()
+    result = labels.copy(order="K")
     result[box][lump] = lesion_id
     return _described(result, lump, box, affine, lesion_id, host)
 
@@ -169,7 +170,8 @@ def _described(
     middle = np.argwhere(lump).mean(axis=0) + corner(box)
     x, y, z = (affine @ [*middle, 1.0])[:3]
     diameter = (6 * volume / np.pi) ** (1 / 3)
-    return LesionEdit(labels, lesion_id, host, voxels, volume / 1000, float(diameter), (float(x), float(y), float(z)))
+    center = (float(x), float(y), float(z))
+    return LesionEdit(labels, box, lesion_id, host, voxels, volume / 1000, float(diameter), center)
 
 
 def _index_of(point: Sequence[float], affine: np.ndarray) -> tuple[int, int, int]:

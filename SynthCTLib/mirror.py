@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from SynthCTLib.labels import Vocabulary, load_vocabulary
-from SynthCTLib.slabs import count_ids
+from SynthCTLib.slabs import blocks, count_ids, memory_order
 
 _MIDDLE_LOBE, _LEFT_UPPER_LOBE = 31, 28
 
@@ -39,7 +39,17 @@ def mirror_left_right(labels: np.ndarray) -> MirrorEdit:
             notes.append(f"{name} has no counterpart on the left and was joined to the left upper lobe.")
         else:
             notes.append(f"{name} has no counterpart on the other side; it keeps its name and lies on the other side.")
-    return MirrorEdit(np.ascontiguousarray(_exchange()[labels[::-1]]), tuple(notes))
+    return MirrorEdit(_flipped(labels), tuple(notes))
+
+
+def _flipped(labels: np.ndarray) -> np.ndarray:
+    """The flipped map with exchanged names, in the memory order of ``labels``, a few planes at a time."""
+    result = np.empty_like(labels)
+    order = memory_order(labels)
+    source, target = labels[::-1].transpose(order), result.transpose(order)
+    for part in blocks(len(source)):
+        target[part] = _exchange()[source[part]]
+    return result
 
 
 def other_side(label_id: int, vocabulary: Vocabulary | None = None) -> int | None:

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from SynthCTLib.anatomy import label_places
 from SynthCTLib.cases import find_case
+from SynthCTLib.crop import label_boxes
 from SynthCTLib.errors import InputError
 from SynthCTLib.growth import grow_organ
 from SynthCTLib.label_file import read_label_file
@@ -205,6 +206,28 @@ def test_mirroring_twice_gives_the_same_but_for_the_middle_lobe(abdomen) -> None
     assert any("middle lobe" in note for note in once.notes)
     twice = mirror_left_right(once.labels).labels
     assert set(np.unique(labels[twice != labels])) == {MIDDLE_LOBE}
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_boxes_of_labels_are_those_of_scipy_in_either_order_of_the_memory(order) -> None:
+    noise = np.random.default_rng(0).choice([0, 0, 0, 1, 5, 200], (30, 1, 25)).astype(np.uint8)
+    noise[:4] = 0
+    scipys = {number: box for number, box in enumerate(ndimage.find_objects(noise), start=1) if box is not None}
+    assert label_boxes(np.array(noise, order=order)) == scipys
+    assert label_boxes(np.zeros((4, 4, 4), np.uint8, order=order)) == {}
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_edits_keep_the_order_of_the_memory_and_say_where_they_were(labels, order) -> None:
+    array = np.array(labels, order=order)
+    for edit in (put_lesion(array, AFFINE, LIVER_TUMOR, 20), grow_organ(array, SPACING, SPLEEN, 4)):
+        outside = np.ones(array.shape, bool)
+        outside[edit.box] = False
+        assert (edit.labels[outside] == array[outside]).all() and (edit.labels != array).any()
+        assert edit.labels.strides == array.strides
+    mirrored = mirror_left_right(array).labels
+    assert mirrored.strides == array.strides
+    np.testing.assert_array_equal(mirrored == LIVER, array[::-1] == LIVER)
 
 
 def test_edits_of_a_large_map_are_quick() -> None:
