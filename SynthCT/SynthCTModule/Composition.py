@@ -21,17 +21,24 @@ _SAME = 1e-3
 
 
 @dataclass(frozen=True)
-class Composed:
+class Painted:
     """``array`` (X, Y, Z) uint8 of label ids on ``grid`` (None: there is nothing), with ``voxels`` by label id.
 
-    ``filled``: voxels by segment id before overlaps and cuts, for segments that have any.
+    ``filled``: voxels by segment id before overlaps and cuts, for segments that have any. ``overlaps``: findings.
     """
 
     array: np.ndarray
     grid: Grid | None
     voxels: dict[int, int]
     filled: dict[str, int]
-    findings: tuple[Any, ...]
+    overlaps: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Composed(Painted):
+    """With all ``findings``, in Slicer's language."""
+
+    findings: tuple[Any, ...] = ()
 
 
 def composeLayers(
@@ -49,25 +56,48 @@ def composeLayers(
 
     What happens to voxels that are outside of ``grid``, in several segments or smaller than a voxel is in ``findings``.
     """
-    from SynthCTLib.compose import Composer
     from SynthCTLib.findings import Finding
 
+    painted = paintLayers(layers, segments, grid, drawnOn, vocabulary)
+    filled = painted.filled
+    if painted.grid is None:
+        return Composed(painted.array, None, {}, filled)
+    findings = [
+        *_joined(segments, filled, Finding),
+        *painted.overlaps,
+        *(_cut(_used(layers, segments), grid, Finding) if grid is not None else []),
+        *_vanished(segments, filled, painted.voxels, Finding),
+    ]
+    return Composed(painted.array, painted.grid, painted.voxels, filled, painted.overlaps, tuple(findings))
+
+
+def paintLayers(
+    layers: Sequence[Layer],
+    segments: Sequence[ResolvedSegment],
+    grid: Grid | None,
+    drawnOn: Grid | None,
+    vocabulary: Any,
+) -> Painted:
+    """As :func:`composeLayers` without sentences: NumPy alone, so that any thread may do it."""
+    from SynthCTLib.compose import Composer
+
     filled = _filled(layers)
-    used = [(layer, _lookup(layer, segments)) for layer in layers]
     target = grid or _commonGrid(layers, drawnOn)
     if target is None:
-        return Composed(np.zeros((0, 0, 0), np.uint8), None, {}, filled, ())
+        return Painted(np.zeros((0, 0, 0), np.uint8), None, {}, filled)
+    used = _used(layers, segments)
+    if len(used) == 1:  # nothing can overlap
+        array = np.asfortranarray(placedIds(*used[0], target))
+        return Painted(array, target, valueCounts(array), filled)
     composer = Composer(target.shape, vocabulary)
     for layer, lookup in used:
         composer.add(partial(_slab, placedIds(layer, lookup, target)))
-    voxels = valueCounts(composer.array)
-    findings = [
-        *_joined(segments, filled, Finding),
-        *composer.overlaps(),
-        *(_cut(used, target, Finding) if grid is not None else []),
-        *_vanished(segments, filled, voxels, Finding),
-    ]
-    return Composed(composer.array, target, voxels, filled, tuple(findings))
+    return Painted(composer.array, target, valueCounts(composer.array), filled, tuple(composer.overlaps()))
+
+
+def _used(layers: Sequence[Layer], segments: Sequence[ResolvedSegment]) -> list[tuple[Layer, np.ndarray]]:
+    """Each layer with its labels."""
+    return [(layer, _lookup(layer, segments)) for layer in layers]
 
 
 def _slab(ids: np.ndarray, part: slice) -> np.ndarray:
@@ -78,18 +108,25 @@ def placedIds(layer: Layer, lookup: np.ndarray, target: Grid) -> np.ndarray:
     """The label ids of a layer on another grid, nearest voxel; (X, Y, Z) uint8, 0 outside of the layer."""
     ids = _translated(layer.array, lookup)
     toLayer = np.linalg.inv(layer.affine) @ target.affine
-    shift = np.rint(toLayer[:3, 3])
-    if np.allclose(toLayer[:3, :3], np.eye(3), atol=_SAME / max(target.shape)) and np.allclose(
-        toLayer[:3, 3], shift, atol=_SAME
-    ):
-        return _pasted(ids, shift.astype(int), target.shape)
+    shift = wholeVoxels(toLayer, target.shape)
+    if shift is not None:
+        return _pasted(ids, shift, target.shape)
     return ndimage.affine_transform(
         ids, toLayer[:3, :3], toLayer[:3, 3], output_shape=target.shape, order=0, mode="constant", cval=0
     )
 
 
+def wholeVoxels(between: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray | None:
+    """The shift (3,) int of an affine from a grid of this shape to another; None unless it moves by whole voxels."""
+    shift = np.rint(between[:3, 3])
+    parallel = np.allclose(between[:3, :3], np.eye(3), atol=_SAME / max(shape))
+    return shift.astype(int) if parallel and np.allclose(between[:3, 3], shift, atol=_SAME) else None
+
+
 def _pasted(ids: np.ndarray, shift: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """``ids`` moved by whole voxels: result[i] = ids[i + shift]."""
+    if not shift.any() and ids.shape == tuple(shape):
+        return ids
     result = np.zeros(shape, np.uint8, order="F")
     first = np.maximum(0, -shift)
     last = np.minimum(shape, np.array(ids.shape) - shift)

@@ -6,6 +6,7 @@ here, with an id for each segment that is known for certain.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import slicer
 
-from SynthCTModule.Composition import Composed, composeLayers
+from SynthCTModule.Composition import Composed, Painted, composeLayers
 from SynthCTModule.FileCheck import isComplete, nrrdHeader
 from SynthCTModule.LabelColors import vocabulary
 from SynthCTModule.LabelmapNumbers import labelmapNumbers
@@ -73,7 +74,7 @@ def exportLabelmap(node: Any, path: Path | str, referenceVolume: Any = None) -> 
     return ExportReport(path, composed.grid, composed.voxels, "maisi", composed.findings, tuple(segments))
 
 
-def stopAtUnknown(composed: Composed, segments: list[ResolvedSegment]) -> None:
+def stopAtUnknown(composed: Painted, segments: Iterable[ResolvedSegment]) -> None:
     """Raise UnknownSegments, which names them, where a segment with voxels has no certain label."""
     unknown = [s for s in segments if s.labelId is None and composed.filled.get(s.segmentId)]
     if unknown:

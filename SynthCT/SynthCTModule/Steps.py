@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 import qt
 
+from SynthCTModule.Work import OnDone
+
 PAUSE = 10
 """Milliseconds between two steps."""
-
-OnDone = Callable[["Exception | None"], None]
 
 
 class Steps:

@@ -6,7 +6,7 @@ It wires the pieces together and holds no knowledge of its own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,10 @@ from SynthCTModule.SegmentationCheck import ADD_BODY, RESAMPLE, Problem, applyFi
 from SynthCTModule.SegmentationExchange import ExportReport, UnknownSegments, exportLabelmap
 from SynthCTModule.Setup import Setup
 from SynthCTModule.Signal import Signal
+from SynthCTModule.Steps import Steps
 from SynthCTModule.Translation import _
 from SynthCTModule.VoxelGrid import Grid
+from SynthCTModule.Work import OnDone
 from SynthCTModule.WorkerProcess import WorkerProcess
 
 MakeProcess = Callable[[], WorkerProcess]
@@ -45,7 +47,7 @@ class Workbench:
     Signals of runs: runStateChanged(RunState), runProgressChanged(Progress), runLogChanged(line),
     runFinished(RunOutcome), resultsImported([ResultNodes]), inputProblems(node, [Problem]). For the panels to tell each
     other: anatomyWillChange(), segmentChosen(id). readinessChanged(): setup or models have changed.
-    ``input`` follows the chosen anatomy.
+    ``input`` follows the chosen anatomy. ``edits`` is busy while an edit of it is going on.
 
     makeProcess: makes a process for the engine. settings: where estimates are kept (Slicer: ``qt.QSettings()``).
     installer: installs what is missing.
@@ -58,6 +60,7 @@ class Workbench:
         self.anatomyWillChange, self.segmentChosen = Signal(), Signal()
         self.readinessChanged = Signal()
         self.input = InputObserver()
+        self.edits = Steps()
         self._makeProcess = makeProcess
         self.estimates, self.ownRuns = Estimates(settings), OwnRuns(settings)
         self._commands = [EngineCommand(makeProcess()), EngineCommand(makeProcess())]
@@ -82,11 +85,13 @@ class Workbench:
 
         node: None for a model that takes no segmentation.
         labelScheme: what the numbers of a label map mean where its color table does not say; None: to be detected.
-        Raises RuntimeError while a run is going on, without a segmentation that the model needs, and with one that it
-        does not take.
+        Raises RuntimeError while a run or an edit is going on, without a segmentation that the model needs, and with
+        one that it does not take.
         """
         if self.run.busy:
             raise RuntimeError(_("A run is going on; wait for it or cancel it."))
+        if self.edits.busy:
+            raise RuntimeError(_("The anatomy is being changed; wait a moment."))
         takesMask = parameters.takesMask()
         if takesMask and node is None:
             raise RuntimeError(_("Choose an anatomy: load a case or a file, or select a segmentation."))
@@ -107,7 +112,8 @@ class Workbench:
         return self.run.start(parameters, writeMask, stages)
 
     def close(self) -> None:
-        """End what belongs to the scene: the run, and what is prepared for one; no process and no file is left."""
+        """End what belongs to the scene: run, edit, and what is prepared for a run; no process and no file is left."""
+        self.edits.stop()
         self.run.close()
         self._preparation.close()
         self.run = self._newRun()
@@ -116,18 +122,20 @@ class Workbench:
     def shutdown(self) -> None:
         """End everything for good, without a word: those who listen are going."""
         self.input.observe(None)
+        self.edits.stop()
         self.run.close()
         self.setup.close()
         for command in (self._preparation, *self._commands):
             command.close()
 
     def missing(self, modelId: str) -> list[str]:
-        """What keeps any run from starting on this computer, as sentences."""
+        """What keeps any run from starting now, as sentences."""
+        reasons = [_("The anatomy is being changed; wait a moment.")] if self.edits.busy else []
         row = self.models.row(modelId)
         if row is None or row.status in ("ready", "unknown"):
-            return self._setupReasons
+            return [*reasons, *self._setupReasons]
         text = _("The model '{title}' is not on this computer; get it in the section Model.")
-        return [*self._setupReasons, text.format(title=row.title)]
+        return [*reasons, *self._setupReasons, text.format(title=row.title)]
 
     def modelsFolder(self) -> Path | None:
         """Where a user's own models are; None while unknown."""
@@ -172,6 +180,16 @@ class Workbench:
         else:
             applyFix(problem, node, labelId)
             onFixed(node, "")
+
+    def edit(self, work: Generator[None, None, Any], onDone: OnDone) -> None:
+        """Change the anatomy in steps (SynthCTModule.AnatomyEdits); meanwhile no run starts. Raises while busy."""
+        self.anatomyWillChange.emit()
+        self.edits.start(work, lambda error: self._edited(onDone, error))
+        self.readinessChanged.emit()
+
+    def _edited(self, onDone: OnDone, error: Exception | None) -> None:
+        self.readinessChanged.emit()
+        onDone(error)
 
     def _contentOf(self, node: Any, labelScheme: str | None) -> Any:
         """What stays equal for as long as a node does; for one that is not followed, never."""

@@ -1,8 +1,9 @@
-"""Change structures: grow, shrink, mirror, put a lesion into an organ."""
+"""Change structures: grow, shrink, mirror, put a lesion into an organ; the window stays alive meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import Any
 
 import slicer
 
@@ -28,15 +29,15 @@ class StructurePanel(Panel):
         ui.lesionShapeComboBox.addItem(_("round"), False)
         ui.growButton.connect("clicked(bool)", lambda _checked: self._grow(1))
         ui.shrinkButton.connect("clicked(bool)", lambda _checked: self._grow(-1))
-        ui.mirrorButton.connect(
-            "clicked(bool)", lambda _checked: self._edit(lambda: mirrorAnatomy(self.node.inputNode))
-        )
+        ui.mirrorButton.connect("clicked(bool)", lambda _checked: self._edit(mirrorAnatomy))
         ui.lesionButton.connect("clicked(bool)", lambda _checked: self._putLesion())
 
     def update(self) -> None:
         node = self.node.inputNode
         editable = node is not None and node.IsA("vtkMRMLSegmentationNode")
         reason = "" if editable else _("Choose a segmentation first; a label map cannot be edited.")
+        if self.logic.edits.busy:
+            reason = _("The anatomy is being changed; wait a moment.")
         for name in _BUTTONS:
             setEnabled(getattr(self.ui, name), reason, self._tips[name])
         self._showStructures(resolveSegments(node) if editable else [])
@@ -60,13 +61,14 @@ class StructurePanel(Panel):
         if labelId is None:
             slicer.util.errorDisplay(_("Choose the structure first."))
             return
-        self._edit(lambda: growStructure(self.node.inputNode, labelId, direction * self.ui.growSpinBox.value))
+        millimeters = direction * self.ui.growSpinBox.value
+        self._edit(lambda node: growStructure(node, labelId, millimeters))
 
     def _putLesion(self) -> None:
         ui = self.ui
         self._edit(
-            lambda: putLesion(
-                self.node.inputNode,
+            lambda node: putLesion(
+                node,
                 ui.lesionTypeComboBox.currentData,
                 ui.lesionSizeSpinBox.value,
                 ui.structureComboBox.currentData,
@@ -75,10 +77,23 @@ class StructurePanel(Panel):
             )
         )
 
-    def _edit(self, action: Callable[[], str]) -> None:
-        """Do it, say what has come out, and let the other panels look again."""
+    def _edit(self, edit: Callable[[Any], Generator[None, None, str]]) -> None:
+        """Begin an edit of the chosen segmentation."""
+        self._say(_("Working…"))
+        self.logic.edit(self._told(edit(self.node.inputNode)), self._edited)
+
+    def _told(self, work: Generator[None, None, str]) -> Generator[None, None, None]:
+        """Say what has come out."""
+        self._say((yield from work))
+
+    def _edited(self, error: Exception | None) -> None:
+        """Let the other panels look again."""
         with shownErrors():
-            self.logic.anatomyWillChange.emit()
-            self.ui.editResultLabel.text = action()
-            self.ui.editResultLabel.visible = True
             self.logic.input.settle()
+            if error is not None:
+                self._say("")
+                raise error
+
+    def _say(self, text: str) -> None:
+        self.ui.editResultLabel.text = text
+        self.ui.editResultLabel.visible = bool(text)

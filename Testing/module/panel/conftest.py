@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,6 +85,21 @@ def lesion(ui: Any, node: Any) -> Any:
     ui.caseComboBox.setCurrentIndex(ui.caseComboBox.findText(find_case("totalseg_s0327_lung_tumor").title))
     ui.loadCaseButton.click()
     return node.inputNode
+
+
+@pytest.fixture
+def press(application: Any, widget: Any) -> Callable[[Any], None]:
+    """Presses a button that changes the anatomy, and waits until it is changed."""
+
+    def press(button: Any) -> None:
+        button.click()
+        end = time.monotonic() + 60
+        while widget.logic.workbench.edits.busy:
+            assert time.monotonic() < end
+            application.processEvents()
+            time.sleep(0.01)
+
+    return press
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 from SynthCTLib.cases import find_case
 from Testing.module.bench.fake_worker import RECORDED, FakeFamily
+
+Press = Callable[[Any], None]
 
 
 def voxels(node: Any) -> dict[int, int]:
@@ -154,18 +157,18 @@ def test_a_structure_that_is_there_is_chosen_and_not_added_again(chest: Any, ui:
     assert ui.segmentEditorWidget.currentSegmentID() == "liver"
 
 
-def test_an_organ_grows_and_shrinks_and_the_editor_could_undo_it(chest: Any, ui: Any) -> None:
+def test_an_organ_grows_and_shrinks_and_the_editor_could_undo_it(chest: Any, ui: Any, press: Press) -> None:
     before = voxels(chest)
     choose_structure(ui, 1)
     ui.growSpinBox.value = 4
-    ui.growButton.click()
+    press(ui.growButton)
     grown = voxels(chest)
     assert grown[1] > before[1]
     assert {label: count for label, count in grown.items() if label != 1} == {
         label: count for label, count in before.items() if label != 1
     }
     assert "ml" in ui.editResultLabel.text
-    ui.shrinkButton.click()
+    press(ui.shrinkButton)
     assert voxels(chest)[1] < grown[1]
     assert ui.segmentEditorWidget.undo_states == 2
 
@@ -177,36 +180,77 @@ def test_growing_without_a_structure_asks_for_one(chest: Any, ui: Any, shown_err
     assert shown_errors == ["Choose the structure first."]
 
 
-def test_the_anatomy_is_mirrored_and_left_stays_left(chest: Any, ui: Any) -> None:
+def test_the_anatomy_is_mirrored_and_left_stays_left(chest: Any, ui: Any, press: Press) -> None:
     from SynthCTModule.LabelArray import labelArray
 
     labels, _affine = labelArray(chest)
-    ui.mirrorButton.click()
+    press(ui.mirrorButton)
     mirrored, _affine = labelArray(chest)
     np.testing.assert_array_equal(mirrored == 1, (labels == 1)[::-1])
     np.testing.assert_array_equal(mirrored == 14, (labels == 5)[::-1])
     assert ui.editResultLabel.text.startswith("Mirrored.")
 
 
-def test_a_lesion_is_put_into_the_chosen_organ_only(chest: Any, ui: Any) -> None:
+def test_a_lesion_is_put_into_the_chosen_organ_only(chest: Any, ui: Any, press: Press) -> None:
     before = voxels(chest)
     ui.lesionTypeComboBox.setCurrentIndex(ui.lesionTypeComboBox.findData(23))
     choose_structure(ui, 32)
     ui.lesionSizeSpinBox.value = 20
-    ui.lesionButton.click()
+    press(ui.lesionButton)
     after = voxels(chest)
     assert after[23] > 0
     assert after[32] == before[32] - after[23]
     assert ui.editResultLabel.text.startswith("Lung tumor, 20 mm, in Right lower lobe")
 
 
-def test_a_lesion_that_does_not_fit_is_refused_in_words(chest: Any, ui: Any, shown_errors: list[str]) -> None:
+def test_a_lesion_that_does_not_fit_is_refused_in_words(
+    chest: Any, ui: Any, press: Press, shown_errors: list[str]
+) -> None:
     before = voxels(chest)
     ui.lesionTypeComboBox.setCurrentIndex(ui.lesionTypeComboBox.findData(23))
     ui.lesionSizeSpinBox.value = 120
-    ui.lesionButton.click()
+    press(ui.lesionButton)
     assert len(shown_errors) == 1 and "room" in shown_errors[0]
-    assert voxels(chest) == before
+    assert voxels(chest) == before and not ui.editResultLabel.visible
+
+
+def test_while_an_organ_grows_the_buttons_wait_and_no_run_starts(
+    chest: Any, ui: Any, widget: Any, press: Press
+) -> None:
+    choose_structure(ui, 1)
+    ui.growButton.click()
+    assert not ui.shrinkButton.enabled and "being changed" in ui.shrinkButton.toolTip
+    assert not ui.generateButton.enabled and "being changed" in ui.generateButton.toolTip
+    with pytest.raises(RuntimeError, match="being changed"):
+        widget.logic.process(chest)
+    press(ui.shrinkButton)
+    assert ui.shrinkButton.enabled and ui.generateButton.enabled
+
+
+def test_drawing_while_an_organ_grows_is_kept_and_the_edit_left_out(
+    chest: Any, ui: Any, application: Any, press: Press, shown_errors: list[str]
+) -> None:
+    choose_structure(ui, 1)
+    ui.growButton.click()
+    time.sleep(0.02)
+    application.processEvents()  # the first step: what the edit begins with is copied
+    chest.GetSegmentation().ClearSegment("liver")
+    press(ui.growButton)
+    assert len(shown_errors) == 1 and "changed meanwhile" in shown_errors[0]
+    assert 1 not in voxels(chest)
+
+
+def test_an_edit_ends_with_the_scene(
+    chest: Any, ui: Any, widget: Any, application: Any, shown_errors: list[str]
+) -> None:
+    import slicer
+
+    choose_structure(ui, 1)
+    ui.growButton.click()
+    slicer.mrmlScene.Clear()
+    application.processEvents()
+    assert not widget.logic.workbench.edits.busy and shown_errors == []
+    assert "being changed" not in ui.generateButton.toolTip
 
 
 def test_drawing_starts_on_an_empty_grid_of_the_chosen_size(ui: Any, node: Any) -> None:

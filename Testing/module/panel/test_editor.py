@@ -39,10 +39,10 @@ def items(selector: Any) -> list[str]:
     return [selector.itemText(row) for row in range(selector.count)]
 
 
-def test_a_change_of_a_structure_leaves_the_ct_in_the_views(chest: Any, ui: Any, ct: Any) -> None:
+def test_a_change_of_a_structure_leaves_the_ct_in_the_views(chest: Any, ui: Any, ct: Any, press: Any) -> None:
     volume = ct()
     ui.structureComboBox.setCurrentIndex(ui.structureComboBox.findData(1))
-    ui.growButton.click()
+    press(ui.growButton)
     assert ui.segmentEditorWidget.sourceVolumeNode() is not None
     assert {composite(view).GetBackgroundVolumeID() for view in ("Red", "Yellow", "Green")} == {volume.GetID()}
 

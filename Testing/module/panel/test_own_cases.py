@@ -99,7 +99,13 @@ def test_a_copy_of_a_bundled_case_keeps_its_licence(chest: Any, tmp_path: Path) 
 
 
 def test_what_would_leave_out_an_unknown_segment_stops_with_its_name(
-    lesion: Any, ui: Any, tmp_path: Path, answer: Callable[..., None], shown_errors: list[str], family: Any
+    lesion: Any,
+    ui: Any,
+    tmp_path: Path,
+    press: Callable[[Any], None],
+    answer: Callable[..., None],
+    shown_errors: list[str],
+    family: Any,
 ) -> None:
     from SynthCTModule.SelfTest import labelVoxels
 
@@ -110,7 +116,7 @@ def test_what_would_leave_out_an_unknown_segment_stops_with_its_name(
     before = labelVoxels(lesion)
     answer(tmp_path / "Case.synthct-case")
     for button in (ui.saveCaseButton, ui.mirrorButton, ui.pairButton):
-        button.click()
+        press(button)
     assert len(shown_errors) == 3 and all("my blob" in text for text in shown_errors)
     assert list(tmp_path.glob("*.synthct-case")) == [] and family.jobs == []
     assert labelVoxels(lesion) == before
