@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -114,3 +115,10 @@ def test_an_action_can_be_cancelled(bench: Bench) -> None:
     while bench.models.busy:
         bench.process.pump()
     assert bench.ends == [] and bench.models.rows()[0].status == "ready"
+
+
+def test_the_run_that_the_bench_replays_was_recorded_with_the_default_model() -> None:
+    recorded = Path(__file__).with_name("recorded")
+    started = json.loads((recorded / "run.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    report = json.loads((recorded / "report.json").read_text(encoding="utf-8"))
+    assert started["job"]["model"] == report["model"]["id"] == DEFAULT_MODEL

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from docs.pictures.slices import Result, slice_picture
+from SynthCTLib.cards import load_card
+from SynthCTLib.job import DEFAULT_MODEL
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.preview import PLANES, SOFT_TISSUE
 from Testing.packaging.cmake_lists import ROOT
@@ -15,6 +18,12 @@ def test_the_picture_of_a_result_says_that_it_is_synthetic_and_a_rendering() -> 
     with Image.open(ROOT / "docs" / "images" / "result.png") as picture:
         text = picture.text["Description"]
     assert "not a patient, not for clinical use" in text and "not a screenshot" in text
+
+
+@pytest.mark.parametrize("name", ["demo.png", "images/result.png"])
+def test_pictures_of_results_were_made_with_the_default_model(name: str) -> None:
+    with Image.open(ROOT / "docs" / name) as picture:
+        assert load_card(DEFAULT_MODEL).title in picture.text["Description"]
 
 
 def test_the_left_half_of_a_slice_has_the_colors_of_the_labels_and_the_right_half_is_gray() -> None:

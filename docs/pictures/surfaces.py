@@ -14,6 +14,9 @@ from SynthCTLib.labels import BACKGROUND, BODY, load_vocabulary
 BACKDROP = (0.055, 0.065, 0.085)
 LUNG_OPACITY = 0.45
 ROUNDING = 0.7  # standard deviation in voxels of the blur that takes the steps off a label's surface
+FROM = (-350.0, 1000.0, 120.0)  # where the viewer is: toward the patient's left, in front, above
+MARGIN = 1.03
+CAPTION = 34  # pixels at the top of a picture
 HIDDEN_GROUPS = {"Muscles"}  # they would cover everything else
 # HU, opacity, color: soft tissue as a veil, vessels with contrast in red, bone in ivory.
 VOLUME_POINTS = (
@@ -123,14 +126,24 @@ def _surface(
 
 
 def _look_at(renderer: vtk.vtkRenderer, result: Result, size: tuple[int, int]) -> None:
-    """From in front of the patient, who looks toward +A, and a little from the left; the same for every picture."""
-    width, depth, height = (voxels * mm for voxels, mm in zip(result.hu.shape, result.spacing, strict=True))
+    """From in front of the patient, who looks toward +A, and a little from the left; the same for every picture.
+
+    The whole box of the volume is in the picture, below the line of the caption.
+    """
+    box = np.array([voxels * mm for voxels, mm in zip(result.hu.shape, result.spacing, strict=True)])
+    toward = np.array(FROM) / np.linalg.norm(FROM)  # the viewer
+    right = np.cross((0.0, 0.0, 1.0), toward)
+    right /= np.linalg.norm(right)
+    up = np.cross(toward, right)
+    wide, high = np.abs(right) @ box, np.abs(up) @ box  # mm on the screen
+    mm_per_pixel = MARGIN * max(wide / size[0], high / (size[1] - CAPTION))
+    focus = box / 2 + up * mm_per_pixel * CAPTION / 2
     camera = renderer.GetActiveCamera()
     camera.ParallelProjectionOn()
-    camera.SetFocalPoint(width / 2, depth / 2, height / 2)
-    camera.SetPosition(width / 2 - 350, depth / 2 + 1000, height / 2 + 120)
+    camera.SetFocalPoint(*focus)
+    camera.SetPosition(*(focus + 1000 * toward))
     camera.SetViewUp(0, 0, 1)
-    camera.SetParallelScale(0.53 * max(height, width * size[1] / size[0]))
+    camera.SetParallelScale(mm_per_pixel * size[1] / 2)
     renderer.ResetCameraClippingRange()
 
 

@@ -90,12 +90,14 @@ class FakeProcess:
 class FakeFamily:
     """Makes the processes of a workbench and remembers them, in the order in which they were made.
 
-    ``ending`` of the next runs: "result", "error" (of the engine), or "crash" (no word).
+    ``ending`` of the next runs: "result", "error" (of the engine), or "crash" (no word). ``organs``: by name of a
+    structure, what the next reports say of it otherwise than the recorded one.
     """
 
     def __init__(self) -> None:
         self.processes: list[FakeProcess] = []
         self.ending = "result"
+        self.organs: dict[str, dict[str, Any]] = {}
         self.jobs: list[dict[str, Any]] = []
 
     def __call__(self) -> FakeProcess:
@@ -141,8 +143,9 @@ class FakeFamily:
         out = Path(job["out"])
         mask = _write_mask(Path(job["mask"]), out)
         _write_ct(mask, out / "ct.nii.gz")
-        report = (RECORDED / "report.json").read_text(encoding="utf-8").replace('"seed": 7', seed)
-        (out / "report.json").write_text(report, encoding="utf-8")
+        report = json.loads((RECORDED / "report.json").read_text(encoding="utf-8").replace('"seed": 7', seed))
+        report["organs"] = [organ | self.organs.get(organ["name"], {}) for organ in report["organs"]]
+        (out / "report.json").write_text(json.dumps(report), encoding="utf-8")
         return lines, 0
 
 

@@ -32,9 +32,15 @@ def until(application: Any, condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_the_organ_check_has_a_light_for_each_structure_the_worst_first(ct: Any, ui: Any) -> None:
+def test_the_organ_check_has_a_light_for_each_structure_the_worst_first(
+    chest: Any, ui: Any, family: FakeFamily
+) -> None:
+    sentence = "Trachea: median -663 HU is too high (accepted: -1024 to -700 HU)."
+    family.organs = {"Trachea": {"verdict": "high", "median_hu": -663.0, "sentence": sentence}}
+    ui.generateButton.click()
+    family.finish()
     table = ui.organTable
-    assert table.item(0, 0).text() == "Trachea"
+    assert table.item(0, 0).text() == "Trachea" and table.item(0, 1).text() == "-663"
     assert "too high" in table.item(0, 0).toolTip()
     assert all(not table.item(row, 0).icon().isNull() for row in range(table.rowCount))
 
