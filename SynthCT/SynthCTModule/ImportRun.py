@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from SynthCTModule.DicomExport import INSTANCES_ATTRIBUTE
-from SynthCTModule.ResultNodes import MASK_ROLE, ResultNodes, importResult, showResult
+from SynthCTModule.ResultNodes import MASK_ROLE, ResultNodes, importResult, removeResult, showResult
 
 
 def importRun(
     results: list[dict[str, Any]], inputNode: Any, settings: Mapping[str, Any], outputVolumeNode: Any = None
-) -> list[ResultNodes]:
-    """Import the results of a run's last event beside the input and show the last one.
+) -> Generator[None, None, list[ResultNodes]]:
+    """Import the results of a run's last event beside the input, in steps, and show the last one.
 
     inputNode: None for a model that takes no segmentation; its CTs are named after the model.
     settings: of the run, stored on the nodes with each result's own seed.
     outputVolumeNode: volume that gets the first CT instead of a new node.
+    Where the work is given up before its end, no node is left behind.
     """
-    nodes = []
+    nodes: list[ResultNodes] = []
     name = inputNode.GetName() if inputNode is not None else str(settings["model"])
-    for result in results:
-        own = {**settings, "seed": result["seed"], "count": 1}
-        nodes.append(importResult(result, inputNode, own, name))
+    try:
+        for result in results:
+            own = {**settings, "seed": result["seed"], "count": 1}
+            nodes.append((yield from importResult(result, inputNode, own, name)))
+            yield
+    except GeneratorExit:
+        for one in nodes:
+            removeResult(one.ct, one.mask)
+        raise
     if outputVolumeNode is not None and outputVolumeNode.GetScene() is not None:  # else removed during the run
         nodes[0] = ResultNodes(_moved(nodes[0].ct, outputVolumeNode), nodes[0].mask)
     showResult(nodes[-1])
@@ -31,6 +38,10 @@ def importRun(
 
 def _moved(ct: Any, target: Any) -> Any:
     """Give a CT's image, position, window, attributes and mask (or none) to another node, and remove the CT."""
+    if target.GetDisplayNode() is None:
+        target.SetAndObserveImageData(None)  # else Slicer looks at all voxels for a window of its own
+        target.CreateDefaultDisplayNodes()
+    target.GetDisplayNode().CopyContent(ct.GetDisplayNode())
     target.SetAndObserveImageData(ct.GetImageData())
     target.CopyOrientation(ct)
     for attribute in ct.GetAttributeNames():
@@ -38,7 +49,5 @@ def _moved(ct: Any, target: Any) -> Any:
     target.RemoveAttribute(INSTANCES_ATTRIBUTE)  # DICOM files are of the image that it had before
     target.SetDescription(ct.GetDescription())
     target.SetNodeReferenceID(MASK_ROLE, ct.GetNodeReferenceID(MASK_ROLE))
-    target.CreateDefaultDisplayNodes()
-    target.GetDisplayNode().CopyContent(ct.GetDisplayNode())
     ct.GetScene().RemoveNode(ct)
     return target

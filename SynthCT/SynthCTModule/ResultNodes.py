@@ -6,17 +6,23 @@ A model that takes no segmentation makes a CT, or an MR image, without a mask.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
+import vtk
 
 from SynthCTModule.FileCheck import isComplete
+from SynthCTModule.NiftiFile import readNifti
 from SynthCTModule.SegmentationExchange import importLabelmap
 from SynthCTModule.Translation import _
+from SynthCTModule.VoxelGrid import fillImage, matrixFromArray
 from SynthCTModule.WindowPresets import applyWindow, windowForRegion
+from SynthCTModule.Work import inBackground
 
 SETTINGS_ATTRIBUTE = "SynthCT.Settings"
 SEED_ATTRIBUTE = "SynthCT.Seed"
@@ -35,28 +41,44 @@ class ResultNodes:
 
 def importResult(
     files: Mapping[str, Path | str], inputNode: Any, settings: Mapping[str, Any], name: str, scene: Any = None
-) -> ResultNodes:
+) -> Generator[None, None, ResultNodes]:
     """Load the files of a result (``ct`` or ``mr``, ``mask``, ``report``) beside ``inputNode``, which stays as it is.
 
-    Without an input they come to the end of the scene's hierarchy. The nodes keep no link to the files, which the
-    caller may remove. ``settings``: plain values of the run. A name that is taken gets a number, so that several
-    results stay side by side. Raises RuntimeError when a file cannot be read; then no node is left behind.
+    In steps (SynthCTModule.Work): a thread reads the files. Without an input they come to the end of the scene's
+    hierarchy. The nodes keep no link to the files, which the caller may remove. ``settings``: plain values of the run.
+    A name that is taken gets a number, so that several results stay side by side. Raises RuntimeError when a file
+    cannot be read; then no node is left behind, and none where the work is given up.
     """
     scene = scene or slicer.mrmlScene
     report = json.loads(Path(files["report"]).read_text(encoding="utf-8"))
     modality = modalityOf(report)
-    ct = _readCt(files[modality], scene.GenerateUniqueName(f"{name} {modality.upper()}"), scene)
-    mask = _maskOf(ct, files["mask"], f"{name} mask") if "mask" in files else None
-    for node in (ct, mask) if mask is not None else (ct,):
-        _remember(node, settings, report)
-        if inputNode is not None and inputNode.GetScene() is not None:  # else removed during the run
-            _placeBeside(node, inputNode)
-    if modality == "ct":
-        applyWindow(ct, windowForRegion(report.get("region", ())))
-    else:  # MR has no unit that a window could be said in
-        ct.CreateDefaultDisplayNodes()
-        ct.GetDisplayNode().SetAutoWindowLevel(True)
+    voxels = yield from _read(Path(files[modality]))
+    ids = (yield from _read(Path(files["mask"]))) if "mask" in files else None
+    ct = mask = None
+    try:
+        ct = _ctNode(files[modality], voxels, report, scene.GenerateUniqueName(f"{name} {modality.upper()}"), scene)
+        yield
+        mask = _maskOf(ct, files["mask"], ids, f"{name} mask") if "mask" in files else None
+        for node in (ct, mask) if mask is not None else (ct,):
+            _remember(node, settings, report)
+            if inputNode is not None and inputNode.GetScene() is not None:  # else removed during the run
+                _placeBeside(node, inputNode)
+        yield
+    except BaseException:
+        removeResult(ct, mask)
+        raise
     return ResultNodes(ct, mask)
+
+
+def removeResult(*nodes: Any) -> None:
+    """Take nodes and how they are displayed out of the scene, as far as there are any and they are in one."""
+    for node in nodes:
+        if node is not None and node.GetScene() is not None:
+            scene = node.GetScene()
+            displays = [node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes())]
+            scene.RemoveNode(node)
+            for display in displays:
+                scene.RemoveNode(display)
 
 
 def modalityOf(report: Mapping[str, Any]) -> str:
@@ -118,24 +140,61 @@ def hierarchyItem(node: Any) -> tuple[Any, int]:
     return hierarchy, int(item)
 
 
-def _readCt(path: Path | str, name: str, scene: Any) -> Any:
+Voxels = tuple[np.ndarray, np.ndarray]
+"""Array (X, Y, Z) and affine (voxel → RAS mm)."""
+
+
+def _read(path: Path) -> Generator[None, None, Voxels | None]:
+    """The voxels of a file, read in a thread; None for a file that is left to Slicer, and for one that is damaged."""
+
+    def read() -> Voxels | None:
+        try:
+            return readNifti(path)
+        except (OSError, EOFError, ValueError, zlib.error):
+            return None
+
+    voxels = yield from inBackground(read)
+    return voxels
+
+
+def _ctNode(path: Path | str, voxels: Voxels | None, report: Mapping[str, Any], name: str, scene: Any) -> Any:
+    """The volume node of a CT in the scene, with its window."""
     node = slicer.vtkMRMLScalarVolumeNode()
-    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
-    storage.SetFileName(str(path))
-    if not isComplete(Path(path)) or not storage.ReadData(node) or node.GetImageData() is None:
-        raise RuntimeError(_("The CT {name} cannot be read.").format(name=Path(path).name))
+    image = vtk.vtkImageData()
+    if voxels is None:
+        image = _readBySlicer(Path(path), node)
+    else:
+        fillImage(image, voxels[0])
+        node.SetIJKToRASMatrix(matrixFromArray(voxels[1]))
+    node.SetAndObserveImageData(None)
     node.SetName(name)
     scene.AddNode(node)
+    if modalityOf(report) == "ct":  # before there are voxels: Slicer would look at all of them for a window of its own
+        applyWindow(node, windowForRegion(report.get("region", ())))
+        node.SetAndObserveImageData(image)
+    else:  # MR has no unit that a window could be said in
+        node.SetAndObserveImageData(image)
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetAutoWindowLevel(True)
     return node
 
 
-def _maskOf(ct: Any, path: Path | str, name: str) -> Any:
-    """The mask of a CT as segmentation that it refers to; when it cannot be read, the CT goes, too."""
-    try:
-        mask = importLabelmap(path, name=name, scene=ct.GetScene())
-    except (RuntimeError, ValueError):
-        ct.GetScene().RemoveNode(ct)
-        raise
+def _readBySlicer(path: Path, node: Any) -> Any:
+    """The image of a file, whose position goes to the node."""
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    if not isComplete(path) or not storage.ReadData(node) or node.GetImageData() is None:
+        raise RuntimeError(_("The CT {name} cannot be read.").format(name=path.name))
+    return node.GetImageData()
+
+
+def _maskOf(ct: Any, path: Path | str, voxels: Voxels | None, name: str) -> Any:
+    """The mask of a CT as segmentation that it refers to."""
+    scene = ct.GetScene()
+    if voxels is None:
+        mask = importLabelmap(path, name=name, scene=scene)
+    else:
+        mask = importLabelmap(*voxels, name=name, scene=scene)
     mask.SetReferenceImageGeometryParameterFromVolumeNode(ct)
     ct.SetNodeReferenceID(MASK_ROLE, mask.GetID())
     return mask

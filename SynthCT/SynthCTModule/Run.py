@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,14 @@ from SynthCTModule.RunProgress import RunProgress
 from SynthCTModule.RunState import RunState, StateMachine
 from SynthCTModule.Signal import Signal
 from SynthCTModule.Translation import _
+from SynthCTModule.Work import AtOnce, Runner
 from SynthCTModule.WorkerEvents import Event, Failure, crashOf, failureOf, logText, parseLine
 from SynthCTModule.WorkerProcess import WorkerProcess
 
 LOG_LINES = 2000
 
 WriteMask = Callable[[Path], "str | None"]
-ImportResults = Callable[[list[dict[str, Any]]], Any]
+ImportResults = Callable[[list[dict[str, Any]]], Generator[None, None, Any]]
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,21 @@ class Run:
         importResults: ImportResults,
         temporaryFolder: Path | None = None,
         learn: Callable[[Mapping[str, Any]], None] | None = None,
+        steps: Runner | None = None,
     ) -> None:
         """
-        importResults: makes nodes of the result event's ``results`` while their files exist; what it returns is kept.
+        importResults: makes nodes of the result event's ``results`` in steps, while their files exist; what it returns
+        is kept, and when it is closed before its end it takes its nodes back.
         temporaryFolder: where run folders are made (Slicer: ``slicer.app.temporaryPath``).
         learn: given each report of a finished run, for better estimates.
+        steps: runs the import (Slicer: SynthCTModule.Steps); None: without pauses.
         """
         self.stateChanged, self.progressChanged, self.logChanged = Signal(), Signal(), Signal()
         self.findingCame, self.finished = Signal(), Signal()
         self.outcome: RunOutcome | None = None
         self._process, self._importResults, self._learn = process, importResults, learn
         self._temporaryFolder = temporaryFolder
+        self._steps = steps or AtOnce()
         self._machine = self._idle()
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._reset()
@@ -130,7 +135,10 @@ class Run:
 
     def cancel(self) -> None:
         """Stop the run: launcher and worker are gone within 2 s, then ``finished`` comes. Does nothing when idle."""
-        if self.state is RunState.RUNNING and not self._cancelling:
+        if self.state is RunState.IMPORTING:
+            self._steps.stop()
+            self._end(RunState.CANCELLED)
+        elif self.state is RunState.RUNNING and not self._cancelling:
             self._cancelling = True
             self._say(_("Cancelling…"))
             self._process.cancel()
@@ -139,6 +147,7 @@ class Run:
         """End everything at once, as when the scene, the module or Slicer is closed: no process, no file, no signal."""
         self._run = None  # what the process still says is not for us any more
         self._process.kill()
+        self._steps.stop()
         if self._folder is not None:
             self._folder.remove()
             self._folder = None
@@ -149,6 +158,7 @@ class Run:
         end = time.monotonic() + seconds
         while self.busy and time.monotonic() < end:
             self._process.pump()
+            self._steps.step()
         return not self.busy
 
     def _idle(self) -> StateMachine:
@@ -201,16 +211,21 @@ class Run:
 
     def _import(self, results: list[dict[str, Any]]) -> None:
         self._machine.to(RunState.IMPORTING)
-        try:
-            imported = self._importResults(results)
-            self._learnFrom(results)
-        except Exception as error:
-            logging.exception("The SynthCT result could not be imported")
+        imported: list[Any] = []
+        self._steps.start(self._importing(results, imported), partial(self._imported, results, imported))
+
+    def _importing(self, results: list[dict[str, Any]], imported: list[Any]) -> Generator[None, None, None]:
+        imported.append((yield from self._importResults(results)))
+        self._learnFrom(results)
+
+    def _imported(self, results: list[dict[str, Any]], imported: list[Any], error: Exception | None) -> None:
+        if error is not None:
+            logging.error("The SynthCT result could not be imported", exc_info=error)
             self._say(f"{type(error).__name__}: {error}")
             message = _("The CT was made but could not be loaded into the scene ({error}).").format(error=error)
             self._end(RunState.FAILED, Failure("internal", message, _("The log shows details.")))
             return
-        self._end(RunState.DONE, results=tuple(results), imported=imported)
+        self._end(RunState.DONE, results=tuple(results), imported=imported[0])
 
     def _learnFrom(self, results: list[dict[str, Any]]) -> None:
         if self._learn is not None:

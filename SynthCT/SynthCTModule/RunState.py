@@ -25,7 +25,7 @@ NEXT = {
     RunState.IDLE: (RunState.CHECKING,),
     RunState.CHECKING: (RunState.RUNNING, RunState.CANCELLED, RunState.FAILED),
     RunState.RUNNING: (RunState.IMPORTING, RunState.CANCELLED, RunState.FAILED),
-    RunState.IMPORTING: (RunState.DONE, RunState.FAILED),
+    RunState.IMPORTING: (RunState.DONE, RunState.CANCELLED, RunState.FAILED),
     RunState.DONE: (RunState.CHECKING, RunState.IDLE),
     RunState.CANCELLED: (RunState.CHECKING, RunState.IDLE),
     RunState.FAILED: (RunState.CHECKING, RunState.IDLE),

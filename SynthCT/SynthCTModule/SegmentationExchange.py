@@ -117,7 +117,7 @@ def importLabelmap(
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name or "Segmentation"))
     node.CreateDefaultDisplayNodes()
     image = slicer.vtkOrientedImageData()
-    fillImage(image, array.astype(np.uint8))
+    fillImage(image, array.astype(np.uint8, copy=False))
     image.SetImageToWorldMatrix(matrixFromArray(ijkToRas))
     geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(image)
     parameter = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()

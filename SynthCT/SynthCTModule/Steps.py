@@ -21,7 +21,7 @@ class Steps:
         self._onDone: OnDone = print
         self._timer = qt.QTimer()
         self._timer.setInterval(PAUSE)
-        self._timer.connect("timeout()", self._step)
+        self._timer.connect("timeout()", self.step)
 
     @property
     def busy(self) -> bool:
@@ -42,7 +42,8 @@ class Steps:
         if work is not None:
             work.close()
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """Take one step; the timer does, and who waits without an event loop."""
         if self._work is None:
             return
         try:

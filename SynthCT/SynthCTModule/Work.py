@@ -22,6 +22,9 @@ class Runner(Protocol):
     def start(self, work: Generator[None, None, Any], onDone: OnDone) -> None:
         """Begin; ``onDone`` gets None in the end, or what the work has raised."""
 
+    def step(self) -> None:
+        """Take one step now, for those who wait without an event loop."""
+
     def stop(self) -> None:
         """Give up without a word; the generator tidies up."""
 
@@ -36,6 +39,9 @@ class AtOnce:
         except Exception as raised:
             error = raised
         onDone(error)
+
+    def step(self) -> None:
+        """There is nothing left to do."""
 
     def stop(self) -> None:
         """There is nothing left to stop."""

@@ -228,7 +228,7 @@ class Workbench:
         return report
 
     def _newRun(self) -> Run:
-        run = Run(self._makeProcess(), self._import, Path(slicer.app.temporaryPath), self._learn)
+        run = Run(self._makeProcess(), self._import, Path(slicer.app.temporaryPath), self._learn, Steps())
         run.stateChanged.connect(self.runStateChanged.emit)
         run.progressChanged.connect(self.runProgressChanged.emit)
         run.logChanged.connect(self.runLogChanged.emit)
@@ -251,8 +251,8 @@ class Workbench:
         except (KeyError, TypeError, ZeroDivisionError):
             logging.exception("The timings of a SynthCT run could not be used for estimates")
 
-    def _import(self, results: list[dict[str, Any]]) -> list[ResultNodes]:
-        nodes = importRun(results, self._inputNode, self._settings, self._outputVolumeNode)
+    def _import(self, results: list[dict[str, Any]]) -> Generator[None, None, list[ResultNodes]]:
+        nodes = yield from importRun(results, self._inputNode, self._settings, self._outputVolumeNode)
         self.resultsImported.emit(nodes)
         return nodes
 

@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,12 @@ class Timers:
             function()
 
 
+def found(results: list[dict[str, Any]]) -> Generator[None, None, list[bool]]:
+    """In place of an import: whether the CTs are there."""
+    yield
+    return [Path(one["ct"]).is_file() for one in results]
+
+
 def main(action: str, models: str, mask: str, temporary: str) -> None:
     """Run and print."""
     timers = Timers()
@@ -54,7 +60,7 @@ def main(action: str, models: str, mask: str, temporary: str) -> None:
     from SynthCTModule.Run import Run
     from SynthCTModule.WorkerProcess import SlicerWorkerProcess
 
-    run = Run(SlicerWorkerProcess(), lambda results: [Path(one["ct"]).is_file() for one in results], Path(temporary))
+    run = Run(SlicerWorkerProcess(), found, Path(temporary))
     steps = 2 if action == "finish" else LONG
     parameters = RunParameters("tiny", steps=steps, device="cpu", modelsFolder=Path(models))
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,8 @@ class Bench:
         self.run = Run(process, self.importResults, folder, self.reports.append)
         self.seen = Recorder(self.run)
 
-    def importResults(self, results: list[dict[str, Any]]) -> str:
+    def importResults(self, results: list[dict[str, Any]]) -> Generator[None, None, str]:
+        yield
         assert all(Path(result[key]).is_file() for result in results for key in ("ct", "mask", "report"))
         self.imported.append(results)
         return "nodes"
@@ -295,7 +296,8 @@ def test_a_mask_that_cannot_be_exported_ends_the_run_with_its_own_sentence(bench
 def test_a_result_that_cannot_be_imported_is_a_failure_and_leaves_no_file(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(results: list[dict[str, Any]]) -> None:
+    def fail(results: list[dict[str, Any]]) -> Generator[None, None, None]:
+        yield
         raise RuntimeError("no scene")
 
     fakeEngine(monkeypatch, tmp_path, RESULT)
@@ -304,6 +306,52 @@ def test_a_result_that_cannot_be_imported_is_a_failure_and_leaves_no_file(
     outcome = bench.ended()
     assert outcome.state is RunState.FAILED and "no scene" in outcome.text()
     assert not list(bench.folder.iterdir())
+
+
+class LaterSteps:
+    """A runner whose steps are taken when a test wants."""
+
+    def __init__(self) -> None:
+        self.work: Generator[None, None, Any] | None = None
+
+    def start(self, work: Generator[None, None, Any], onDone: Callable[[Exception | None], None]) -> None:
+        self.work, self.onDone = work, onDone
+
+    def step(self) -> None:
+        """Not yet."""
+
+    def stop(self) -> None:
+        work, self.work = self.work, None
+        if work is not None:
+            work.close()
+
+
+@pytest.mark.parametrize("end", ["cancel", "close"])
+def test_an_import_that_is_given_up_takes_its_nodes_back_and_leaves_no_file(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    nodes: list[str] = []
+
+    def importResults(results: list[dict[str, Any]]) -> Generator[None, None, list[str]]:
+        nodes.append("CT")
+        try:
+            yield
+        finally:
+            nodes.clear()
+        return nodes
+
+    fakeEngine(monkeypatch, tmp_path, RESULT)
+    steps = LaterSteps()
+    bench.run._importResults, bench.run._steps = importResults, steps
+    bench.start()
+    bench.pumpUntil(lambda: bench.run.state is RunState.IMPORTING)
+    assert steps.work is not None
+    next(steps.work)
+    assert nodes == ["CT"] and list(bench.folder.iterdir())
+    getattr(bench.run, end)()
+    assert nodes == [] and not list(bench.folder.iterdir())
+    ended = [outcome.state for outcome in bench.seen.outcomes]
+    assert ended == ([RunState.CANCELLED] if end == "cancel" else []) and not bench.run.busy
 
 
 def test_a_slot_that_raises_does_not_stop_the_run(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,9 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is missing (extra module-test)")
 
+from SynthCTLib.output import write_nifti
+from SynthCTLib.volume import Volume
+from SynthCTModule.NiftiFile import readNifti
 from SynthCTModule.OrganCheckTable import GRAY, GREEN, RED, YELLOW, labelCenters, organRows
 from SynthCTModule.ResultNodes import (
     ResultNodes,
@@ -25,7 +31,7 @@ from SynthCTModule.ResultNodes import (
     storedSeed,
     storedSettings,
 )
-from SynthCTModule.SegmentationExchange import composeSegmentation, importLabelmap
+from SynthCTModule.SegmentationExchange import composeSegmentation, importLabelmap, readLabelmap
 from SynthCTModule.SegmentLabels import resolveSegments
 from SynthCTModule.VoxelGrid import arrayFromImage, volumeGrid
 from SynthCTModule.WindowPresets import (
@@ -36,7 +42,8 @@ from SynthCTModule.WindowPresets import (
     windowForRegion,
     windowPresets,
 )
-from Testing.mrml.samples import LIVER, TURNED, box
+from SynthCTModule.Work import finished
+from Testing.mrml.samples import GRIDS, LIVER, TURNED, box
 
 SETTINGS = {
     "steps": 2,
@@ -62,7 +69,7 @@ def anatomy(scene) -> Any:
 
 @pytest.fixture
 def imported(scene, anatomy, result) -> ResultNodes:
-    return importResult(files(result), anatomy, SETTINGS, "Anatomy", scene)
+    return finished(importResult(files(result), anatomy, SETTINGS, "Anatomy", scene))
 
 
 def folderOf(node) -> str:
@@ -91,12 +98,12 @@ def test_the_result_lies_beside_the_input_with_a_window_and_is_named_after_it(im
 
 def test_the_input_is_left_as_it_was(scene, anatomy, result):
     before = anatomy.GetMTime(), anatomy.GetSegmentation().GetMTime(), folderOf(anatomy), anatomy.GetName()
-    importResult(files(result), anatomy, SETTINGS, "Anatomy", scene)
+    finished(importResult(files(result), anatomy, SETTINGS, "Anatomy", scene))
     assert (anatomy.GetMTime(), anatomy.GetSegmentation().GetMTime(), folderOf(anatomy), anatomy.GetName()) == before
 
 
 def test_several_results_stay_side_by_side(scene, anatomy, imported, result):
-    second = importResult(files(result), anatomy, {"steps": 9}, "Anatomy", scene)
+    second = finished(importResult(files(result), anatomy, {"steps": 9}, "Anatomy", scene))
     names = [node.GetName() for nodes in (imported, second) for node in (nodes.ct, nodes.mask)]
     assert len(set(names)) == 4
     assert [nodes.ct.GetID() for nodes in results(scene)] == [imported.ct.GetID(), second.ct.GetID()]
@@ -106,7 +113,7 @@ def test_several_results_stay_side_by_side(scene, anatomy, imported, result):
 def test_the_files_may_be_removed_after_the_import(scene, anatomy, result, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(result, copy)
-    nodes = importResult(files(copy), anatomy, SETTINGS, "Anatomy", scene)
+    nodes = finished(importResult(files(copy), anatomy, SETTINGS, "Anatomy", scene))
     shutil.rmtree(copy)
     assert nodes.ct.GetStorageNode() is None and nodes.mask.GetStorageNode() is None
     assert arrayFromImage(nodes.ct.GetImageData()).any()
@@ -134,6 +141,66 @@ def test_nodes_that_are_no_results_have_nothing_stored(scene, anatomy):
     assert results(scene) == []
 
 
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_an_import_that_is_given_up_leaves_no_node_behind(scene, anatomy, result, step, monkeypatch):
+    import SynthCTModule.ResultNodes as module
+
+    def atOnce(function):
+        yield
+        return function()
+
+    monkeypatch.setattr(module, "inBackground", atOnce)
+    count, work = scene.GetNumberOfNodes(), importResult(files(result), anatomy, SETTINGS, "Anatomy", scene)
+    for _number in range(step):
+        next(work)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == (step == 3)
+    work.close()
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1 and scene.GetNumberOfNodes() <= count + 1
+
+
+@pytest.mark.parametrize(
+    ("at", "field"),
+    [(112, struct.pack("<f", 2.0)), (123, bytes([3])), (254, struct.pack("<h", 0))],
+    ids=["scaled", "micrometers", "no sform"],
+)
+def test_files_that_are_not_as_the_engine_writes_them_are_left_to_slicer(scene, anatomy, result, tmp_path, at, field):
+    copy = tmp_path / "run"
+    shutil.copytree(result, copy)
+    content = bytearray(gzip.decompress((copy / "ct.nii.gz").read_bytes()))
+    content[at : at + len(field)] = field
+    (copy / "ct.nii.gz").write_bytes(gzip.compress(bytes(content)))
+    assert readNifti(copy / "ct.nii.gz") is None
+    nodes = finished(importResult(files(copy), anatomy, SETTINGS, "Anatomy", scene))
+    expected = np.asarray(nib.load(copy / "ct.nii.gz").dataobj)
+    assert np.allclose(arrayFromImage(nodes.ct.GetImageData()), expected)
+    assert nodes.ct.GetDisplayNode().GetWindow() == 400.0
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "i2", "u2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("grid", GRIDS)
+def test_voxels_and_place_are_those_that_slicer_reads(tmp_path, kind, ending, grid):
+    array = np.random.default_rng(0).integers(0, 120, (7, 6, 5)).astype(kind)
+    path = tmp_path / f"Bild ä{ending}"
+    write_nifti(path, Volume(array, GRIDS[grid]), "Test", {"note": "x" * 500})
+    read, affine = readNifti(path)
+    slicers, slicersAffine = readLabelmap(path)
+    assert read.dtype == array.dtype and np.array_equal(read, slicers)
+    assert np.allclose(affine, slicersAffine, atol=1e-4)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_file_that_is_cut_off_is_never_read(tmp_path, ending):
+    path = tmp_path / f"cut{ending}"
+    write_nifti(path, Volume(np.arange(4000, dtype=np.int16).reshape(10, 20, 20), np.eye(4)), "Test")
+    whole = path.read_bytes()
+    for length in (0, 100, len(whole) // 2, len(whole) - 5):
+        path.write_bytes(whole[:length])
+        with pytest.raises((EOFError, zlib.error)):
+            readNifti(path)
+
+
 @pytest.mark.parametrize("broken", ["ct", "mask"])
 def test_a_broken_file_leaves_no_node_behind(scene, anatomy, result, tmp_path, broken):
     copy = tmp_path / "run"
@@ -141,7 +208,7 @@ def test_a_broken_file_leaves_no_node_behind(scene, anatomy, result, tmp_path, b
     files(copy)[broken].write_bytes(b"broken")
     count = scene.GetNumberOfNodes()
     with pytest.raises(RuntimeError, match=rf"{broken}\.nii\.gz cannot be read"):
-        importResult(files(copy), anatomy, SETTINGS, "Anatomy", scene)
+        finished(importResult(files(copy), anatomy, SETTINGS, "Anatomy", scene))
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1 and scene.GetNumberOfNodes() <= count
 

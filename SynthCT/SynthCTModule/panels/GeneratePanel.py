@@ -64,7 +64,7 @@ class GeneratePanel(Panel):
         button = self.ui.generateButton
         if self.logic.run.busy:
             button.text = _("Cancel")
-            button.enabled = self.logic.run.state is not RunState.IMPORTING
+            button.enabled = True
             button.toolTip = _("Stop the run; nothing is changed.")
             self.ui.missingLabel.visible = False
             return

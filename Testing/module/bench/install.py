@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -72,11 +73,39 @@ def make_widget(make_process: Callable[[], Any]) -> Any:
     parent.setLayout(qt.QVBoxLayout())
     parent.isEntered = True
     widget = SynthCT.SynthCTWidget(parent)
-    widget.makeLogic = lambda: SynthCT.SynthCTLogic(make_process)
+    widget.makeLogic = lambda: SynthCT.SynthCTLogic(lambda: _with_event_loop(make_process(), widget))
     widget.setup()
     widget.enter()
     parent.show()
     return widget
+
+
+def _with_event_loop(process: Any, widget: Any) -> Any:
+    """A process that replays a run, after whose end Qt's timers load the results, as in Slicer."""
+    from Testing.module.bench.fake_worker import FakeProcess
+
+    if not isinstance(process, FakeProcess):
+        return process
+    finish = process.finish
+
+    def finish_and_import() -> None:
+        finish()
+        _until_imported(widget)
+
+    process.finish = finish_and_import  # type: ignore[method-assign]
+    return process
+
+
+def _until_imported(widget: Any) -> None:
+    import slicer
+
+    from SynthCTModule.RunState import RunState
+
+    end = time.monotonic() + 60
+    while widget.logic is not None and widget.logic.workbench.run.state is RunState.IMPORTING:
+        assert time.monotonic() < end, "the results are not imported"
+        slicer.app.processEvents()
+        time.sleep(0.002)
 
 
 def _classes(module: types.ModuleType, prefix: str) -> dict[str, type]:

@@ -238,3 +238,28 @@ def test_the_real_engine_makes_a_ct_from_the_sample_case(application: Any, tmp_p
         assert widget.ui.organTable.rowCount > 50
     finally:
         widget.cleanup()
+
+
+@pytest.mark.parametrize("end", ["cancel", "close"])
+def test_a_result_that_is_being_loaded_can_still_be_cancelled_or_closed_and_leaves_nothing(
+    chest: Any, ui: Any, widget: Any, family: FakeFamily, application: Any, end: str
+) -> None:
+    import slicer
+
+    from SynthCTModule.ResultNodes import results
+    from SynthCTModule.RunState import RunState
+
+    ui.generateButton.click()
+    (process,) = family.running()
+    while process.isRunning():
+        process.step()
+    run = widget.logic.workbench.run
+    assert run.state is RunState.IMPORTING and ui.generateButton.enabled and ui.generateButton.text == "Cancel"
+    if end == "cancel":
+        ui.generateButton.click()
+    else:
+        slicer.mrmlScene.Clear(0)
+    application.processEvents()
+    assert run.state is (RunState.CANCELLED if end == "cancel" else RunState.IDLE)
+    assert results() == [] and list(Path(application.temporaryPath).glob("SynthCT-*")) == []
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
