@@ -31,7 +31,7 @@ class SynthCT(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = "SynthCT"
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Image Synthesis")]
-        self.parent.dependencies = []
+        self.parent.dependencies = ["Segmentations", "Markups"]
         self.parent.contributors = ["SynthCT contributors"]
         self.parent.helpText = _("""
 Makes a synthetic CT from a segmentation: press <i>Sample case</i>, then <i>Generate CT</i>. Every result is synthetic,
@@ -116,6 +116,7 @@ class SynthCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         self.initializeParameterNode()
 
@@ -136,9 +137,10 @@ class SynthCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             panel.enter()
 
     def exit(self) -> None:
-        """Called each time the user opens a different module; a run goes on."""
+        """Called each time the user opens a different module; a run goes on, and the widgets follow on return."""
         for panel in self.panels:
             panel.exit()
+        self._disconnectGui()
 
     def onSceneStartClose(self, caller, event) -> None:
         """Called just before the scene is closed: what runs belongs to it."""
@@ -149,6 +151,10 @@ class SynthCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called just after the scene is closed."""
         if self.parent.isEntered:
             self.initializeParameterNode()
+
+    def onSceneStartImport(self, caller, event) -> None:
+        """Called before a scene is opened or added, when all node selectors lose what was chosen in them."""
+        self._disconnectGui()
 
     def onSceneEndImport(self, caller, event) -> None:
         """Called after a scene is opened: show the settings that are stored in it."""
@@ -161,9 +167,7 @@ class SynthCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setParameterNode(self, inputParameterNode: SynthCTParameterNode | None) -> None:
         """Bind the widgets to a parameter node, or to none between two scenes."""
-        if self._parameterNode:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+        self._disconnectGui()
         self._parameterNode = inputParameterNode
         if self._parameterNode:
             self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
@@ -174,8 +178,14 @@ class SynthCTWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for panel in self.panels:
             panel.exit()
 
+    def _disconnectGui(self) -> None:
+        if self._parameterNodeGuiTag is not None:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self._parameterNodeGuiTag = None
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+
     def _update(self, *_arguments) -> None:
-        if self._parameterNode:
+        if self._parameterNodeGuiTag is not None:
             self.logic.workbench.input.observe(self._parameterNode.inputNode)
             for panel in self.panels:
                 panel.update()

@@ -19,7 +19,7 @@ class EditorPanel(Panel):
     """Group *Draw* of the section *Anatomy*."""
 
     def setup(self) -> None:
-        self._shown = self._observing = False
+        self._isUsed = False
         # The source volume is there for its grid and its gray values; what the views show is the user's choice.
         self.ui.segmentEditorWidget.autoShowSourceVolumeNode = False
         self.ui.editorGroupBox.connect("toggled(bool)", lambda _on: self._onToggled())
@@ -29,11 +29,8 @@ class EditorPanel(Panel):
     def update(self) -> None:
         if not self.ui.editorGroupBox.collapsed:
             self._attach()
-        self._observeViews()
-
-    def enter(self) -> None:
-        self._shown = True
-        self._observeViews()
+        elif self._isUsed:
+            self._prepare()
 
     def exit(self) -> None:
         """Put the active effect away: it would go on drawing in the views while another module is shown."""
@@ -41,43 +38,44 @@ class EditorPanel(Panel):
         editor.setActiveEffectByName("")
         if self.node is None:
             editor.setSegmentationNode(None)
-            editor.setMRMLSegmentEditorNode(None)
-        else:
-            self._shown = False
-        self._observeViews()
+            if not slicer.mrmlScene.IsClosing():  # the module goes; its successor works with the same state
+                editor.setMRMLSegmentEditorNode(None)
+                editor.setMRMLScene(None)
 
     def _onToggled(self) -> None:
         if self.ui.editorGroupBox.collapsed:
             self.ui.segmentEditorWidget.setActiveEffectByName("")
         elif self.node is not None:
             self._attach()
-        self._observeViews()
 
-    def _observeViews(self) -> None:
-        """The editor listens to the views only while it can be seen."""
-        wanted = self._shown and self.node is not None and not self.ui.editorGroupBox.collapsed
-        if wanted and not self._observing:
-            self.ui.segmentEditorWidget.setupViewObservations()
-        elif self._observing and not wanted:
-            self.ui.segmentEditorWidget.removeViewObservations()
-        self._observing = wanted
+    def _prepare(self) -> None:
+        """Give the editor its state and the scene, in this order.
+
+        In a scene the editor selects the first segmentation by itself, which it cannot keep without a state.
+        """
+        editor = self.ui.segmentEditorWidget
+        state = editor.mrmlSegmentEditorNode()
+        if state is None or state.GetScene() is None:
+            editor.setMRMLSegmentEditorNode(_editorNode())
+        editor.setMRMLScene(slicer.mrmlScene)
+        self._isUsed = True
 
     def _attach(self) -> None:
-        editor, node = self.ui.segmentEditorWidget, self.node.inputNode
-        if editor.mrmlSegmentEditorNode() is None:
-            editor.setMRMLSegmentEditorNode(_editorNode())
-        segmentation = node if node is not None and node.IsA("vtkMRMLSegmentationNode") else None
-        if editor.segmentationNode() is not segmentation:
-            editor.setSegmentationNode(segmentation)
-        if segmentation is None:
-            return
-        source = self.node.resultVolume or _template(segmentation)
-        if editor.sourceVolumeNode() is not source:
-            editor.setSourceVolumeNode(source)
+        self._prepare()
+        editor, segmentation = self.ui.segmentEditorWidget, self._segmentation()
+        # What is set already is left alone by the editor; its own answer is what its hidden selectors show.
+        editor.setSegmentationNode(segmentation)
+        if segmentation is not None:
+            editor.setSourceVolumeNode(self.node.resultVolume or _template(segmentation))
+
+    def _segmentation(self) -> Any:
+        """The chosen anatomy where it can be edited, else None."""
+        node = self.node.inputNode
+        return node if node is not None and node.IsA("vtkMRMLSegmentationNode") else None
 
     def _saveForUndo(self) -> None:
         """A button is about to change the segmentation: the editor's Undo shall bring it back."""
-        if self.node.inputNode is not None:
+        if self._segmentation() is not None:
             self._attach()
             self.ui.segmentEditorWidget.saveStateForUndo()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class ModelPanel(Panel):
         size = f", {row.bytes / 1e6:.0f} MB" if row.bytes else ""
         ui.modelStatusLabel.text = _statusText(row) + size
         use = _("commercial use allowed") if row.commercial else _("no commercial use")
-        ui.modelLicenceLabel.text = f'<a href="{row.licenceUrl}">{row.licence}</a>, {use}'
+        ui.modelLicenceLabel.text = f'<a href="{escape(row.licenceUrl)}">{escape(row.licence)}</a>, {use}'
         ui.downloadModelButton.text = _("Cancel") if busy else _("Download")
         own = _("The embedded model comes with SynthCT and stays.") if row.embedded else ""
         waiting = _("Something is being done with the models; wait for it.") if busy else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class SetupPanel(Panel):
         layout = self.ui.setupRowsWidget.layout()
         light = qt.QLabel()
         light.setPixmap(dot(_COLORS.get(row.state, _UNKNOWN)).pixmap(12, 12))
-        text = qt.QLabel(f"<b>{row.title}</b> {row.text}")
+        text = qt.QLabel(f"<b>{escape(row.title)}</b> {escape(row.text)}")  # "monai<2" is no tag
         text.wordWrap = True
         layout.addWidget(light, number, 0)
         layout.addWidget(text, number, 1)

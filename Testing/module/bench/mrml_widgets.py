@@ -15,16 +15,16 @@ from Testing.module.bench.pythonqt import own_connect, with_habits
 
 @own_connect
 class qMRMLWidget(with_habits(QWidget)):  # type: ignore[misc]
-    """The root of a module's .ui; gives its scene to the widgets in it, as the .ui's connections do in Slicer."""
+    """The root of a module's .ui; gives its scene to the widgets that the .ui's connections name, and to no other."""
 
     isEntered = False
     mrmlSceneChanged = Signal("vtkMRMLScene*")
+    _receivers: tuple[str, ...] = ()
 
     def setMRMLScene(self, scene: Any) -> None:
-        """Give the scene to every widget inside that takes one."""
-        for child in self.findChildren(QWidget):
-            if hasattr(child, "setMRMLScene"):
-                child.setMRMLScene(scene)
+        """PySide6 has no type for the signal's argument, so that the widgets are called."""
+        for name in self._receivers:
+            self.findChild(QWidget, name).setMRMLScene(scene)
 
 
 class _SortFilterProxyModel:
@@ -87,6 +87,7 @@ class qMRMLNodeComboBox(with_habits(QComboBox)):  # type: ignore[misc]
         self._scene = scene
         for event in (vtkMRMLScene.NodeAddedEvent, vtkMRMLScene.NodeRemovedEvent, vtkMRMLScene.EndCloseEvent):
             scene.AddObserver(event, lambda _caller, _event: self._fill())
+        scene.AddObserver(vtkMRMLScene.EndImportEvent, lambda _caller, _event: self._fill_anew())
         self._fill()
 
     def sortFilterProxyModel(self) -> _SortFilterProxyModel:
@@ -102,8 +103,13 @@ class qMRMLNodeComboBox(with_habits(QComboBox)):  # type: ignore[misc]
         """Choose a node; None chooses nothing."""
         self.setCurrentIndex(self.findData(node.GetID()) if node is not None else (0 if self._none else -1))
 
+    def _fill_anew(self) -> None:
+        """As qMRMLSceneModel::updateScene: all rows go and come back, and the choice with them."""
+        self.setCurrentNode(None)
+        self._fill()
+
     def _fill(self) -> None:
-        if self._scene is None:
+        if self._scene is None or self._scene.IsImporting():
             return
         before = self.currentNode()
         identifier = before.GetID() if before is not None else None
@@ -126,10 +132,9 @@ class qMRMLNodeComboBox(with_habits(QComboBox)):  # type: ignore[misc]
 
 @own_connect
 class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
-    """Remembers what it was given; draws nothing."""
+    """Remembers what it was given; draws nothing. Where Slicer's prints an error or a warning, this raises."""
 
     undo_states = 0
-    observes_views = False
     autoShowSourceVolumeNode = Property(
         bool, lambda self: self._auto_show, lambda self, value: setattr(self, "_auto_show", value)
     )
@@ -140,24 +145,38 @@ class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._scene: Any = None
         self._editor_node: Any = None
-        self._segmentation: Any = None
-        self._source: Any = None
-        self._segment = ""
-        self._effect = ""
+        self._selected: Any = None
         self._auto_show = True
         self.undo_states = 0
-        self.observes_views = False
         layout = QVBoxLayout(self)
         layout.addWidget(QLabel("Slicer's Segment Editor", self))
 
+    def mrmlScene(self) -> Any:
+        """The scene that the hidden selectors list."""
+        return self._scene
+
     @Slot("vtkMRMLScene*")
-    def setMRMLScene(self, _scene: Any) -> None:
-        """Nothing to do here."""
+    def setMRMLScene(self, scene: Any) -> None:
+        """From now on the first segmentation that comes is selected, whether or not the selector is shown."""
+        if self._scene is None and scene is not None:
+            scene.AddObserver(vtkMRMLScene.NodeAddedEvent, lambda _caller, _event: self._select_first())
+        self._scene = scene
+
+    def _select_first(self) -> None:
+        if self._scene is None or self._scene.IsImporting():
+            return
+        node = self._scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+        if self._selected is None and node is not None:
+            self._selected = node
+            self.setSegmentationNode(node)
 
     def setMRMLSegmentEditorNode(self, node: Any) -> None:
-        """The node that holds the editor's state."""
+        """The node that holds the editor's state; the selector shows what is in it."""
         self._editor_node = node
+        if node is not None:
+            self._selected = node.GetSegmentationNode()
 
     def mrmlSegmentEditorNode(self) -> Any:
         """The node that holds the editor's state."""
@@ -165,15 +184,26 @@ class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
 
     def setSegmentationNode(self, node: Any) -> None:
         """The segmentation to edit."""
-        self._segmentation = node
+        if self._editor_node is None:
+            if node is not None:
+                raise RuntimeError("need to set segment editor node first")
+            return
+        if node is not self._editor_node.GetSegmentationNode():
+            self._editor_node.SetAndObserveSegmentationNode(node)
+            self._selected = node
+            self.setActiveEffectByName("")
 
     def segmentationNode(self) -> Any:
-        """The segmentation that is edited."""
-        return self._segmentation
+        """What the selector shows, which is not always the segmentation that is edited."""
+        return self._selected
 
     def setSourceVolumeNode(self, node: Any) -> None:
         """The volume that gives the geometry; like Slicer's, shown in all slice views unless that is switched off."""
-        self._source = node
+        if self._editor_node is None or self._editor_node.GetSegmentationNode() is None:
+            if node is not None:
+                raise RuntimeError("need to set segment editor and segmentation nodes first")
+            return
+        self._editor_node.SetAndObserveSourceVolumeNode(node)
         if self._auto_show and node is not None:
             for name in slicer.app.layoutManager().sliceViewNames():
                 composite = slicer.app.layoutManager().sliceWidget(name).sliceLogic().GetSliceCompositeNode()
@@ -181,28 +211,24 @@ class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
 
     def sourceVolumeNode(self) -> Any:
         """The volume that gives the geometry."""
-        return self._source
+        return self._editor_node.GetSourceVolumeNode() if self._editor_node is not None else None
 
     def setCurrentSegmentID(self, segment: str) -> None:
         """Choose a segment."""
-        self._segment = segment
+        if self._editor_node is not None:
+            self._editor_node.SetSelectedSegmentID(segment)
 
     def currentSegmentID(self) -> str:
         """The chosen segment."""
-        return self._segment
+        return self._editor_node.GetSelectedSegmentID() if self._editor_node is not None else ""
 
     def setActiveEffectByName(self, name: str) -> None:
-        """Choose an effect; an empty name puts it away."""
-        self._effect = name
+        """Choose an effect, which observes the views from then on; an empty name puts it away."""
+        if self._editor_node is not None:
+            self._editor_node.SetActiveEffectName(name)
 
     def saveStateForUndo(self) -> None:
         """Counts what could be undone."""
+        if self._editor_node is None or self._editor_node.GetSegmentationNode() is None:
+            raise RuntimeError("segmentation is invalid")
         self.undo_states += 1
-
-    def setupViewObservations(self) -> None:
-        """Remembers that the views are observed."""
-        self.observes_views = True
-
-    def removeViewObservations(self) -> None:
-        """Remembers that the views are not observed."""
-        self.observes_views = False

@@ -1,7 +1,7 @@
 """``slicer.parameterNodeWrapper`` as far as the module uses it: typed fields on a node, and widgets bound to them.
 
 Values are stored as Slicer stores them: numbers and booleans as text, an enum by the name of its member, a node as a
-reference.
+reference. Like Slicer's it keeps what it has read until the node says that it was modified.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import types
 import typing
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,20 +54,18 @@ class _Field:
     def write(self, node: Any, value: Any) -> None:
         if self.node_types:
             if value is not None and not isinstance(value, self.node_types):
-                raise ValueError(f"{self.name} cannot hold a {value.GetClassName()}")
+                raise TypeError(f"{self.name} cannot hold a {value.GetClassName()}")
             node.SetNodeReferenceID(self.name, value.GetID() if value is not None else None)
             return
         allowed = (int, float) if self.type is float else self.type
         if not isinstance(value, allowed):
-            raise ValueError(f"{self.name} must be {self.type.__name__}, not {value!r}")
+            raise TypeError(f"{self.name} must be {self.type.__name__}, not {value!r}")
         if self.range is not None and not self.range.minimum <= value <= self.range.maximum:
             raise ValueError(f"{self.name} must lie in {self.range.minimum} to {self.range.maximum}, not {value}")
         node.SetParameter(self.name, value.name if isinstance(value, enum.Enum) else str(value))
 
     def attribute(self) -> property:
-        return property(
-            lambda own: self.read(own.parameterNode), lambda own, value: self.write(own.parameterNode, value)
-        )
+        return property(lambda own: own._values[self.name], lambda own, value: own._write(self, value))
 
 
 def parameterNodeWrapper(cls: type) -> type:
@@ -89,6 +88,19 @@ class _Wrapper:
         for field in self.allParameters.values():
             if not field.node_types and not node.HasParameter(field.name):
                 field.write(node, field.default)
+        self._values: dict[str, Any] = {}
+        self._read()
+        kept = weakref.ref(self)
+        tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda _caller, _event: kept()._read())
+        weakref.finalize(self, node.RemoveObserver, tag)
+
+    def _read(self) -> None:
+        self._values = {name: field.read(self.parameterNode) for name, field in self.allParameters.items()}
+
+    def _write(self, field: _Field, value: Any) -> None:
+        with NodeModify(self.parameterNode):  # the new value is there before anybody is told
+            field.write(self.parameterNode, value)
+            self._values[field.name] = field.read(self.parameterNode)
 
     def StartModify(self) -> Any:
         return self.parameterNode.StartModify()
@@ -108,6 +120,8 @@ class _Wrapper:
         for widget in vars(ui).values():
             name = widget.property("SlicerParameterName")
             if name:
+                if name not in self.allParameters:
+                    raise ValueError(f"Cannot find a param with the given name: {name}")
                 bindings.append(_Binding(widget, self.allParameters[name]))
         for binding in bindings:
             binding.show(getattr(self, binding.field.name))

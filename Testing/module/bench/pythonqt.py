@@ -2,12 +2,13 @@
 
 In PythonQt a Qt property is a plain attribute (``button.enabled``, ``label.text = "…"``) while its getter is no method,
 ``objectName`` is also called ``name``, ``connect("clicked(bool)", function)`` is a method of the sender, an attribute
-that does not exist cannot be set, and file dialogs return a path alone.
+that does not exist cannot be set, no property can be set to None, and file dialogs return a path alone.
 """
 
 from __future__ import annotations
 
 import types
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -72,6 +73,8 @@ def _attribute(base: type, name: str) -> property:
         return QtCore.QObject.property(self, name)
 
     def write(self: Any, value: Any) -> None:
+        if value is None:
+            raise AttributeError(f"Property '{name}' does not accept an object of type NoneType (None)")
         if setter is not None:
             setter(self, value)
         elif not QtCore.QObject.setProperty(self, name, value):
@@ -92,10 +95,10 @@ class _FileDialog:
     getOpenFileName = getSaveFileName = getExistingDirectory = _answer
 
     @classmethod
-    def getOpenFileNames(cls, *_arguments: Any) -> list[str]:
+    def getOpenFileNames(cls, *_arguments: Any) -> tuple[str, ...]:
         """All answers at once."""
         answers, cls.answers = cls.answers, []
-        return answers
+        return tuple(answers)
 
 
 class _DesktopServices:
@@ -137,6 +140,14 @@ def make_qt(custom_widgets: dict[str, type]) -> types.ModuleType:
             widget = known[class_name](parent)
             widget.setObjectName(name)
             return widget
+
+        def load(self, file: Any, parent: Any = None) -> Any:
+            root = super().load(file, parent)
+            connections = ElementTree.parse(file.fileName()).iter("connection")
+            root._receivers = tuple(
+                one.findtext("receiver", "") for one in connections if "mrmlSceneChanged" in one.findtext("signal", "")
+            )
+            return root
 
     qt.QUiLoader = QUiLoader
     return qt

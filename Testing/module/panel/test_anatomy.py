@@ -362,7 +362,7 @@ def test_the_editor_has_its_own_state_and_lets_go_when_the_module_is_left(chest:
     assert editor.mrmlSegmentEditorNode().GetSingletonTag() == "SynthCT.SegmentEditor"
     editor.setActiveEffectByName("Paint")
     widget.exit()
-    assert editor._effect == ""
+    assert editor.mrmlSegmentEditorNode().GetActiveEffectName() == ""
 
 
 def test_a_case_shows_its_clinical_text_and_learning_goals_and_offers_its_healthy_partner(ui: Any, node: Any) -> None:

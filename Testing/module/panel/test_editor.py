@@ -64,24 +64,69 @@ def test_empty_grids_are_made_once_and_are_no_ct(ui: Any, node: Any, ct: Any) ->
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 2
 
 
-def test_the_views_are_observed_only_while_the_editor_is_open(chest: Any, ui: Any, widget: Any) -> None:
+def test_an_active_effect_is_put_away_when_nobody_sees_the_editor(chest: Any, ui: Any, widget: Any) -> None:
     editor = ui.segmentEditorWidget
-    assert not editor.observes_views
     ui.editorGroupBox.collapsed = False
-    assert editor.observes_views
-    widget.exit()
-    assert not editor.observes_views
-    widget.enter()
-    assert editor.observes_views
-    ui.editorGroupBox.collapsed = True
-    assert not editor.observes_views
+    for hide in (lambda: setattr(ui.editorGroupBox, "collapsed", True), widget.exit):
+        editor.setActiveEffectByName("Paint")
+        hide()
+        assert editor.mrmlSegmentEditorNode().GetActiveEffectName() == ""
 
 
-def test_the_editor_works_in_the_next_scene(chest: Any, ui: Any) -> None:
+def test_nothing_is_given_to_the_editor_before_it_is_used(chest: Any, ui: Any) -> None:
+    assert ui.segmentEditorWidget.mrmlScene() is None
+    assert ui.segmentEditorWidget.mrmlSegmentEditorNode() is None
+
+
+def test_the_editor_edits_the_chosen_segmentation_and_not_the_first_of_the_scene(
+    chest: Any, ui: Any, node: Any
+) -> None:
     import slicer
 
     ui.editorGroupBox.collapsed = False
-    slicer.mrmlScene.Clear(0)
-    assert ui.segmentEditorWidget.observes_views
     ui.sampleCaseButton.click()
-    assert ui.segmentEditorWidget.segmentationNode() is not None
+    assert node.inputNode is not chest
+    assert ui.segmentEditorWidget.mrmlSegmentEditorNode().GetSegmentationNode() is node.inputNode
+    assert slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode") is chest
+
+
+def test_a_label_map_has_no_state_that_could_be_undone(chest: Any, ui: Any, node: Any, widget: Any) -> None:
+    import slicer
+
+    node.inputNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    widget.logic.workbench.anatomyWillChange.emit()
+    assert ui.segmentEditorWidget.undo_states == 0
+
+
+@pytest.mark.parametrize("entered", [True, False])
+def test_the_editor_works_in_the_next_scene(chest: Any, ui: Any, widget: Any, entered: bool) -> None:
+    import slicer
+
+    ui.editorGroupBox.collapsed = False
+    if not entered:
+        widget.parent.isEntered = False
+        widget.exit()
+    slicer.mrmlScene.Clear(0)
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    if not entered:
+        widget.parent.isEntered = True
+        widget.enter()
+    ui.sampleCaseButton.click()
+    state = ui.segmentEditorWidget.mrmlSegmentEditorNode()
+    assert state.GetSegmentationNode() is widget._parameterNode.inputNode
+
+
+def test_a_state_that_was_removed_from_the_scene_is_made_anew(chest: Any, ui: Any) -> None:
+    import slicer
+
+    ui.editorGroupBox.collapsed = False
+    slicer.mrmlScene.RemoveNode(ui.segmentEditorWidget.mrmlSegmentEditorNode())
+    ui.sampleCaseButton.click()
+    assert ui.segmentEditorWidget.mrmlSegmentEditorNode().GetScene() is slicer.mrmlScene
+
+
+def test_a_module_that_goes_leaves_the_state_to_its_successor(chest: Any, ui: Any, widget: Any) -> None:
+    ui.editorGroupBox.collapsed = False
+    widget.cleanup()
+    assert ui.segmentEditorWidget.mrmlSegmentEditorNode() is None
+    assert ui.segmentEditorWidget.mrmlScene() is None

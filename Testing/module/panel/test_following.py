@@ -98,3 +98,44 @@ def test_a_drawing_that_takes_long_to_look_at_is_looked_at_later(chest: Any, wid
     chest.GetSegmentation().GetSegment("liver").SetName("Liver")
     observer.settle()
     assert usual >= PAUSE and observer._timer.interval >= 2500
+
+
+@pytest.mark.parametrize("entered", [True, False])
+def test_adding_a_scene_file_leaves_the_chosen_anatomy(chest: Any, ui: Any, widget: Any, entered: bool) -> None:
+    import slicer
+
+    if not entered:
+        widget.parent.isEntered = False
+        widget.exit()
+    slicer.mrmlScene.StartState(slicer.vtkMRMLScene.ImportState)
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Added")
+    slicer.mrmlScene.EndState(slicer.vtkMRMLScene.ImportState)
+    if not entered:
+        widget.parent.isEntered = True
+        widget.enter()
+    assert widget._parameterNode.inputNode is ui.inputSelector.currentNode() is chest
+    assert ui.inputSelector.findText("Added") > 0
+
+
+def test_a_module_that_is_not_shown_looks_at_nothing_until_it_is(
+    chest: Any, ui: Any, widget: Any, pause: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import SynthCTModule.Workbench as workbench
+
+    composed: list[Any] = []
+    original = workbench.labelArray
+    monkeypatch.setattr(workbench, "labelArray", lambda *values: composed.append(1) or original(*values))
+    widget.exit()
+    chest.GetSegmentation().RemoveSegment("liver")
+    pause()
+    assert composed == [] and ui.structureComboBox.findText("Liver") >= 0
+    widget.enter()
+    assert composed and ui.structureComboBox.findText("Liver") < 0
+
+
+def test_settings_that_change_while_the_module_is_not_shown_are_shown_on_return(ui: Any, widget: Any) -> None:
+    widget.exit()
+    widget._parameterNode.count = 3
+    assert ui.countSpinBox.value == 1
+    widget.enter()
+    assert ui.countSpinBox.value == 3

@@ -108,4 +108,5 @@ def test_opening_slicer_does_nothing_but_ask_to_be_called_later(module: Any, app
     module.SynthCT(parent)
     assert [signature for signature, _function in application.startup] == ["startupCompleted()"]
     assert parent.categories == ["Image Synthesis"]
+    assert parent.dependencies == ["Segmentations", "Markups"]
     assert "not for clinical use" in parent.helpText

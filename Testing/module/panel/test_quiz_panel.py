@@ -130,6 +130,7 @@ def test_student_mode_switched_during_a_quiz_leaves_the_overlay_as_it_says(chest
     ui.studentModeCheckBox.checked = True
     widget.exit()
     assert not chest.GetDisplayNode().GetVisibility()
+    widget.enter()
     start_quiz(ui, "find")
     ui.studentModeCheckBox.checked = False
     assert not chest.GetDisplayNode().GetVisibility()

@@ -112,7 +112,7 @@ def test_a_grid_that_cuts_nothing_is_planned_for_the_region(chest: Any, ui: Any,
 
 def test_what_the_user_leaves_alone_is_left_to_the_model(chest: Any, ui: Any, family: FakeFamily) -> None:
     assert ui.temperatureSpinBox.text == ui.guidanceSpinBox.text == "as the model says"
-    assert ui.samplingLabel.text.startswith("10 steps (ab2), temperature 0.")
+    assert ui.samplingLabel.text.startswith("13 steps (ab2), temperature 0.")
     ui.generateButton.click()
     assert not {"temperature", "guidance", "steps", "size"} & set(family.jobs[0])
 
@@ -181,6 +181,19 @@ def test_setup_opens_and_offers_to_install_what_is_missing(
     assert layout.itemAtPosition(0, 2).widget().text == "Install"
     assert not ui.generateButton.enabled
     assert "PyTorch" in ui.generateButton.toolTip
+
+
+def test_the_bounds_of_a_missing_package_are_read_and_not_taken_for_html(
+    ui: Any, widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PySide6.QtGui import QTextDocumentFragment
+
+    import SynthCTModule.Setup as setup
+
+    monkeypatch.setattr(setup, "_version", lambda name: None if name == "monai" else "99")
+    widget.logic.workbench.setup.refresh()
+    text = ui.setupRowsWidget.layout().itemAtPosition(1, 1).widget().text
+    assert QTextDocumentFragment.fromHtml(text).toPlainText() == "Python packages To install: monai<2,>=1.5"
 
 
 def test_models_are_looked_at_as_soon_as_the_setup_is_complete(
