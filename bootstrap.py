@@ -29,6 +29,8 @@ DEVELOPMENT = "[dev]"
 """Extra of ``pyproject.toml`` that the tests need and the demo does not."""
 
 STAMP = "synthct-installed.txt"
+# A process per core, at most four (each takes up to 3 GB); the tests of a file share what it has prepared.
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 
 
 class BootstrapError(Exception):
@@ -56,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "demo":
             return run_demo(python, more)
         if options.command == "test":
-            return subprocess.call([str(python), "-m", "pytest", *more], cwd=ROOT)
+            return subprocess.call([str(python), "-m", "pytest", *PARALLEL, *more], cwd=ROOT)
         print(f"Installed. Run it with: {python} -m SynthCTLib --help")
         return 0
     except BootstrapError as error:

@@ -27,6 +27,12 @@ class qMRMLWidget(with_habits(QWidget)):  # type: ignore[misc]
             self.findChild(QWidget, name).setMRMLScene(scene)
 
 
+def _observe(widget: QWidget, scene: Any, event: int, function: Callable[[], None]) -> None:
+    """Call the function on each such event of the scene, as long as the widget lives."""
+    tag = scene.AddObserver(event, lambda _caller, _event: function())
+    widget.destroyed.connect(lambda: scene.RemoveObserver(tag))
+
+
 class _SortFilterProxyModel:
     """What a node selector leaves out."""
 
@@ -86,8 +92,8 @@ class qMRMLNodeComboBox(with_habits(QComboBox)):  # type: ignore[misc]
         """Show the nodes of this scene from now on."""
         self._scene = scene
         for event in (vtkMRMLScene.NodeAddedEvent, vtkMRMLScene.NodeRemovedEvent, vtkMRMLScene.EndCloseEvent):
-            scene.AddObserver(event, lambda _caller, _event: self._fill())
-        scene.AddObserver(vtkMRMLScene.EndImportEvent, lambda _caller, _event: self._fill_anew())
+            _observe(self, scene, event, self._fill)
+        _observe(self, scene, vtkMRMLScene.EndImportEvent, self._fill_anew)
         self._fill()
 
     def sortFilterProxyModel(self) -> _SortFilterProxyModel:
@@ -161,7 +167,7 @@ class qMRMLSegmentEditorWidget(with_habits(QWidget)):  # type: ignore[misc]
     def setMRMLScene(self, scene: Any) -> None:
         """From now on the first segmentation that comes is selected, whether or not the selector is shown."""
         if self._scene is None and scene is not None:
-            scene.AddObserver(vtkMRMLScene.NodeAddedEvent, lambda _caller, _event: self._select_first())
+            _observe(self, scene, vtkMRMLScene.NodeAddedEvent, self._select_first)
         self._scene = scene
 
     def _select_first(self) -> None:

@@ -47,6 +47,8 @@ def _text(kind: Any, value: Any, trace: Any) -> str:
 @pytest.fixture
 def widget(application: Any, family: FakeFamily, tmp_path: Path, no_tracebacks: None) -> Iterator[Any]:
     """The module's widget, shown, in an empty scene."""
+    from PySide6.QtCore import QCoreApplication, QEvent
+
     from Testing.module.bench.install import make_widget
 
     application.start_over(tmp_path)
@@ -56,6 +58,7 @@ def widget(application: Any, family: FakeFamily, tmp_path: Path, no_tracebacks: 
     made.parent.isEntered = False
     made.cleanup()
     made.parent.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture
