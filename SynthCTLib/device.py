@@ -46,7 +46,7 @@ def inference_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.float16
     if device.type == "cpu":
-        return torch.bfloat16 if _cpu_has("amx_bf16") or _cpu_has("avx512_bf16") else torch.float32
+        return torch.bfloat16 if cpu_has("amx_bf16") or cpu_has("avx512_bf16") else torch.float32
     return torch.float32
 
 
@@ -56,12 +56,13 @@ def decoding_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     With AVX-512's instructions for bfloat16 alone, float32 is as fast by Winograd's method (:mod:`winograd`); features
     are stored in float16, whose rounding is an eighth of bfloat16's.
     """
-    if device.type == "cpu" and dtype is torch.bfloat16 and not _cpu_has("amx_bf16"):
+    if device.type == "cpu" and dtype is torch.bfloat16 and not cpu_has("amx_bf16"):
         return torch.float16
     return dtype
 
 
-def _cpu_has(instructions: str) -> bool:
+def cpu_has(instructions: str) -> bool:
+    """Whether the CPU has such instructions, by PyTorch's name for them, as ``amx_bf16``."""
     if not hasattr(torch.cpu, "get_capabilities"):  # older PyTorch cannot say what the CPU has
         return False
     return bool(torch.cpu.get_capabilities().get(instructions, False))

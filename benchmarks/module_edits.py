@@ -9,7 +9,8 @@ after an edit, in one piece: the label map is composed to plan the grid. All els
 would do it, with 10 ms between them.
 
 Printed are, as medians of --repeats, processor seconds of everything, and of the longest step those of the main thread:
-so long would the window stand still on an idle machine. Seconds by the clock are told as well; they depend on what else
+so long would the window stand still on an idle machine. Ratio: everything by the longest step, the wait in one piece by
+the wait in steps. Seconds by the clock are told as well; they depend on what else
 runs. The last line is JSON.
 """
 
@@ -52,10 +53,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = write_result(Path(folder), labels, affine)
         rows = measured(labels, affine, files, options.repeats)
-    print(f"{'':8}{'longest step: CPU s':>20}{'clock s':>9}{'all: CPU s':>12}{'clock s':>9}")
+    print(f"{'':8}{'longest step: CPU s':>20}{'clock s':>9}{'all: CPU s':>12}{'clock s':>9}{'ratio':>7}")
     for name, (step, step_clock, whole, clock) in rows.items():
-        print(f"{name:8}{step:20.2f}{step_clock:9.2f}{whole:12.2f}{clock:9.2f}")
-    print(json.dumps({name: [round(value, 3) for value in row] for name, row in rows.items()}))
+        print(f"{name:8}{step:20.2f}{step_clock:9.2f}{whole:12.2f}{clock:9.2f}{whole / step:7.1f}")
+    ratio = {name: round(row[2] / row[0], 1) for name, row in rows.items()}
+    print(json.dumps({"ratio": ratio, **{name: [round(value, 3) for value in row] for name, row in rows.items()}}))
 
 
 def large_anatomy(size: tuple[int, ...], structures: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -89,12 +90,16 @@ def run_stage(stage: Stage, name: str, run: Path, rhythm: Rhythm, fabric: Fabric
     With no steps at all, what the stage starts from is measured once and saved as the checkpoint of step 0.
 
     Raises:
+        InputError: no steps are asked for, and the checkpoint holds other weights than the stage starts from.
         ModelError: the checkpoint belongs to networks of another shape.
         ResourceError: memory ran out.
         SynthCTError: a loss or a norm of gradients is no finite number; the last checkpoint stays as it was.
     """
     path = run / f"{name}.pt"
+    start = _copy(stage.state_dict()) if rhythm.steps == 0 else {}
     saved = _resume(stage, path, fabric)
+    if rhythm.steps == 0 and saved is not None:
+        _require_start(stage, start, saved, path)
     step = saved or 0
     log = RunLog(run, name, rhythm.steps, step, fabric.is_global_zero)
     last_save = time.monotonic()
@@ -114,6 +119,26 @@ def run_stage(stage: Stage, name: str, run: Path, rhythm: Rhythm, fabric: Fabric
                 _save(stage, path, step, fabric)
                 last_save = time.monotonic()
     log.close()
+
+
+def _copy(state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors of the networks in a stage's state, apart from what :meth:`Stage.load_state_dict` writes into."""
+    networks = {name: part for name, part in state.items() if isinstance(part, dict)}
+    return {
+        f"{name}.{key}": value.clone()
+        for name, part in networks.items()
+        for key, value in part.items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def _require_start(stage: Stage, start: dict[str, torch.Tensor], saved: int, path: Path) -> None:
+    """Raise InputError where a stage that takes weights as they are would go on with others."""
+    found = _copy(stage.state_dict())
+    if saved == 0 and all(torch.equal(found[key], value) for key, value in start.items()):
+        return
+    what = f"was trained for {saved} steps" if saved else "holds other weights than this stage starts from"
+    raise InputError(f"{path} {what}, and 'steps' is 0; choose another 'run', or move that file away.")
 
 
 def _validate(stage: Stage, step: int, log: RunLog, fabric: Fabric) -> None:

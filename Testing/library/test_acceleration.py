@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from monai.networks.blocks.selfattention import SABlock
 from torch import nn
 
-from SynthCTLib import acceleration
+from SynthCTLib import acceleration, few_voxels
 from SynthCTLib.acceleration import AveragePool, DoubleAndConvolve, DoublingBlock, accelerate
 from SynthCTLib.denoiser import control_residuals, embed_mask, predict
+from SynthCTLib.few_voxels import FewVoxelsConv3d
 from SynthCTLib.networks import Networks
 from Testing.library.small_networks import small_networks
 
@@ -67,6 +68,18 @@ def test_bfloat16_with_channels_last_and_pooling_comes_close() -> None:
     assert weights and all(w.is_contiguous(memory_format=torch.channels_last_3d) for w in weights)
     exact, rounded = prediction(networks), prediction(fast, torch.bfloat16)
     assert (rounded - exact).norm() / exact.norm() < 0.2  # 8 random channels; the released layout differs by 2 %
+
+
+def test_products_on_few_voxels_are_as_near_to_float32_as_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(few_voxels, "FEWEST_CHANNELS", 1)
+    networks = small_networks("rflow")
+    exact, off = prediction(networks), {}
+    for amx in (False, True):
+        monkeypatch.setattr(acceleration, "cpu_has", lambda _instructions, has=amx: has)
+        fast = accelerated(networks, torch.bfloat16)
+        assert any(isinstance(module, FewVoxelsConv3d) for module in fast.controlnet.modules()) is not amx
+        off[amx] = float((prediction(fast, torch.bfloat16) - exact).norm())
+    assert off[False] < 1.2 * off[True]
 
 
 def test_float32_keeps_its_layout() -> None:

@@ -43,7 +43,7 @@ def test_its_card_says_what_it_was_trained_on_and_how_good_it_is() -> None:
 
 def test_a_real_label_map_that_it_has_never_seen_becomes_a_plausible_ct(tmp_path: Path) -> None:
     case = demo_case()
-    generate(Job(case.path, tmp_path / "out", labels=case.labels, seed=1, steps=10, device="cpu"))
+    generate(Job(case.path, tmp_path / "out", labels=case.labels, seed=1, device="cpu"))
     hu, labels = (np.asarray(nib.load(tmp_path / "out" / f"{name}.nii.gz").dataobj) for name in ("ct", "mask"))
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     groups = {name: np.isin(labels, load_vocabulary().group_ids(name)) for name in ("lung", "bone", "liver")}

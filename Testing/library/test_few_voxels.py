@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from SynthCTLib import few_voxels
+from SynthCTLib import acceleration, few_voxels
 from SynthCTLib.acceleration import accelerate
 from SynthCTLib.cards import load_card
 from SynthCTLib.few_voxels import FewVoxelsConv3d, as_product, suits
@@ -103,8 +103,29 @@ def test_the_wide_layers_of_the_released_denoiser_are_taken() -> None:
     assert sum(suits(module) for module in unet.modules()) > 20
 
 
-def test_accelerating_on_the_cpu_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grid_that_was_sampled_on_can_be_trained_on() -> None:
+    conv = nn.Conv3d(2, 3, 3, padding=1)
+    x = torch.randn(1, 2, 3, 5, 2)
+    with torch.inference_mode():
+        as_product(x, conv.weight, conv.bias)
+    gradients = []
+    for way in (conv, lambda x: as_product(x, conv.weight, conv.bias)):
+        asked = x.clone().requires_grad_()
+        way(asked).square().sum().backward()
+        gradients.append(asked.grad)
+    assert torch.allclose(*gradients, atol=1e-4)
+
+
+def test_with_amx_layers_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(few_voxels, "FEWEST_CHANNELS", 1)
+    monkeypatch.setattr(acceleration, "cpu_has", lambda instructions: instructions == "amx_bf16")
+    fast = accelerate(small_networks("rflow").unet.bfloat16())
+    assert not any(isinstance(module, FewVoxelsConv3d) for module in fast.modules())
+
+
+def test_accelerating_on_other_cpus_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(few_voxels, "FEWEST_CHANNELS", 1)
+    monkeypatch.setattr(acceleration, "cpu_has", lambda _instructions: False)
     unet = small_networks("rflow").unet.bfloat16()
     keys = set(accelerate(copy.deepcopy(unet)).state_dict())
     fast = accelerate(unet)

@@ -87,7 +87,7 @@ def test_test_installs_and_then_runs_pytest(bootstrap: ModuleType, calls: Record
     assert torch[:4] == project[:4] == [python, "-m", "pip", "install"]
     assert torch[-1] == "torch==2.13.0"
     assert project[-2:] == ["--editable", f"{bootstrap.ROOT}[dev]"]
-    assert pytest_run == [python, "-m", "pytest", "-k", "worker"]
+    assert pytest_run == [python, "-m", "pytest", *bootstrap.PARALLEL, "-k", "worker"]
 
 
 @pytest.mark.usefixtures("quick_environment")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from SynthCTLib.errors import InputError
 from SynthCTLib.model_files import read_json
 from SynthCTLib.networks import build_autoencoder, build_controlnet, build_unet
 from Testing.training.small_images import autoencoder_config, write_cases
@@ -86,6 +87,17 @@ def test_held_out_cases_are_measured_once_and_a_second_start_changes_nothing(
     written = checkpoint(config).stat().st_mtime_ns
     train_autoencoder(config)
     assert measured == [0] and checkpoint(config).stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_weights_of_another_start_or_of_training_are_not_taken_for_the_start(config: Config, steps: int) -> None:
+    train_autoencoder(config | {"autoencoder": config["autoencoder"] | {"steps": steps}})
+    written = checkpoint(config).read_bytes()
+    if steps == 0:
+        save_file({key: value + 1 for key, value in start(config).items()}, config["autoencoder"]["start_from"])
+    with pytest.raises(InputError, match=r"other weights" if steps == 0 else r"trained for 1 steps"):
+        train_autoencoder(config)
+    assert checkpoint(config).read_bytes() == written
 
 
 def test_steps_that_are_asked_for_later_end_where_a_run_without_the_stop_ends(config: Config, tmp_path: Path) -> None:
