@@ -90,8 +90,8 @@ def measured(labels: np.ndarray, affine: np.ndarray, files: dict[str, Path], rep
     for logic in logics:
         logic.SetMRMLScene(scene)
     from SynthCTModule.AnatomyEdits import growStructure, mirrorAnatomy, putLesion
+    from SynthCTModule.ImportRun import importRun
     from SynthCTModule.LabelArray import labelArray
-    from SynthCTModule.ResultNodes import importResult
     from SynthCTModule.SegmentationExchange import importLabelmap
 
     node = importLabelmap(labels, affine, "Anatomy", scene)
@@ -111,7 +111,8 @@ def measured(labels: np.ndarray, affine: np.ndarray, files: dict[str, Path], rep
         for name, edit in edits.items():
             runs[name].append(timed(edit()))
         runs["look"].append(timed(look()))
-        runs["load"].append(timed(importResult(files, node, {"seed": 1}, "Anatomy", scene)))
+        result = {**files, "seed": 1}
+        runs["load"].append(timed(importRun([result], node, {"seed": 1}, scene=scene)))
     return {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in runs.items()}
 
 

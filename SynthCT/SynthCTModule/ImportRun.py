@@ -6,27 +6,33 @@ from collections.abc import Generator, Mapping
 from typing import Any
 
 from SynthCTModule.DicomExport import INSTANCES_ATTRIBUTE
-from SynthCTModule.ResultNodes import MASK_ROLE, ResultNodes, importResult, removeResult, showResult
+from SynthCTModule.ResultNodes import MASK_ROLE, ResultNodes, addResult, readResult, removeResult, showResult
 
 
 def importRun(
-    results: list[dict[str, Any]], inputNode: Any, settings: Mapping[str, Any], outputVolumeNode: Any = None
+    results: list[dict[str, Any]],
+    inputNode: Any,
+    settings: Mapping[str, Any],
+    outputVolumeNode: Any = None,
+    scene: Any = None,
 ) -> Generator[None, None, list[ResultNodes]]:
     """Import the results of a run's last event beside the input, in steps, and show the last one.
 
     inputNode: None for a model that takes no segmentation; its CTs are named after the model.
     settings: of the run, stored on the nodes with each result's own seed.
     outputVolumeNode: volume that gets the first CT instead of a new node.
-    Where the work is given up before its end, no node is left behind.
+    All come into the scene in the last step: what is given up, or cannot be read, leaves no node behind.
     """
-    nodes: list[ResultNodes] = []
     name = inputNode.GetName() if inputNode is not None else str(settings["model"])
+    read = []
+    for result in results:
+        read.append((yield from readResult(result)))
+    nodes: list[ResultNodes] = []
     try:
-        for result in results:
+        for result, files in zip(results, read, strict=True):
             own = {**settings, "seed": result["seed"], "count": 1}
-            nodes.append((yield from importResult(result, inputNode, own, name)))
-            yield
-    except GeneratorExit:
+            nodes.append(addResult(files, inputNode, own, name, scene))
+    except BaseException:
         for one in nodes:
             removeResult(one.ct, one.mask)
         raise

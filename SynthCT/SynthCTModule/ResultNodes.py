@@ -30,6 +30,9 @@ REPORT_ATTRIBUTE = "SynthCT.Report"
 MASK_ROLE = "SynthCT.mask"
 """Node reference from the CT to the mask that it was made from."""
 
+Voxels = tuple[np.ndarray, np.ndarray]
+"""Array (X, Y, Z) and affine (voxel → RAS mm)."""
+
 
 @dataclass(frozen=True)
 class ResultNodes:
@@ -39,35 +42,59 @@ class ResultNodes:
     mask: Any
 
 
-def importResult(
-    files: Mapping[str, Path | str], inputNode: Any, settings: Mapping[str, Any], name: str, scene: Any = None
-) -> Generator[None, None, ResultNodes]:
-    """Load the files of a result (``ct`` or ``mr``, ``mask``, ``report``) beside ``inputNode``, which stays as it is.
+@dataclass(frozen=True)
+class ReadResult:
+    """What the files of a result hold, not in a scene yet."""
 
-    In steps (SynthCTModule.Work): a thread reads the files. Without an input they come to the end of the scene's
-    hierarchy. The nodes keep no link to the files, which the caller may remove. ``settings``: plain values of the run.
-    A name that is taken gets a number, so that several results stay side by side. Raises RuntimeError when a file
-    cannot be read; then no node is left behind, and none where the work is given up.
+    report: dict[str, Any]
+    ct: Any
+    """Volume node with its position, without its voxels."""
+    image: Any
+    """vtkImageData of the CT."""
+    mask: Path | None
+    ids: Voxels | None
+    """Of the mask; None where there is none or its file is left to Slicer."""
+
+
+def readResult(files: Mapping[str, Path | str]) -> Generator[None, None, ReadResult]:
+    """Read the files of a result (``ct`` or ``mr``, ``mask``, ``report``), in steps (SynthCTModule.Work) and a thread.
+
+    Raises RuntimeError when the CT cannot be read.
+    """
+    report = json.loads(Path(files["report"]).read_text(encoding="utf-8"))
+    path, mask = Path(files[modalityOf(report)]), Path(files["mask"]) if "mask" in files else None
+    voxels = yield from _read(path)
+    ids = (yield from _read(mask)) if mask is not None else None
+    ct = slicer.vtkMRMLScalarVolumeNode()
+    image = _image(path, voxels, ct)
+    ct.SetAndObserveImageData(None)
+    yield
+    return ReadResult(report, ct, image, mask, ids)
+
+
+def addResult(
+    result: ReadResult, inputNode: Any, settings: Mapping[str, Any], name: str, scene: Any = None
+) -> ResultNodes:
+    """Put what was read into the scene beside ``inputNode``, which stays as it is, all in one step.
+
+    Nobody sees half of a result, or a mask that student mode is about to hide. Without an input it comes to the end of
+    the scene's hierarchy. The nodes keep no link to the files, which the caller may remove. ``settings``: plain values
+    of the run. A name that is taken gets a number, so that several results stay side by side. Raises RuntimeError when
+    the mask cannot be read; then no node is left behind.
     """
     scene = scene or slicer.mrmlScene
-    report = json.loads(Path(files["report"]).read_text(encoding="utf-8"))
-    modality = modalityOf(report)
-    voxels = yield from _read(Path(files[modality]))
-    ids = (yield from _read(Path(files["mask"]))) if "mask" in files else None
-    ct = mask = None
+    mask = None
     try:
-        ct = _ctNode(files[modality], voxels, report, scene.GenerateUniqueName(f"{name} {modality.upper()}"), scene)
-        yield
-        mask = _maskOf(ct, files["mask"], ids, f"{name} mask") if "mask" in files else None
-        for node in (ct, mask) if mask is not None else (ct,):
-            _remember(node, settings, report)
+        _addCt(result, scene.GenerateUniqueName(f"{name} {modalityOf(result.report).upper()}"), scene)
+        mask = _maskOf(result, f"{name} mask") if result.mask is not None else None
+        for node in (result.ct, mask) if mask is not None else (result.ct,):
+            _remember(node, settings, result.report)
             if inputNode is not None and inputNode.GetScene() is not None:  # else removed during the run
                 _placeBeside(node, inputNode)
-        yield
     except BaseException:
-        removeResult(ct, mask)
+        removeResult(result.ct, mask)
         raise
-    return ResultNodes(ct, mask)
+    return ResultNodes(result.ct, mask)
 
 
 def removeResult(*nodes: Any) -> None:
@@ -140,10 +167,6 @@ def hierarchyItem(node: Any) -> tuple[Any, int]:
     return hierarchy, int(item)
 
 
-Voxels = tuple[np.ndarray, np.ndarray]
-"""Array (X, Y, Z) and affine (voxel → RAS mm)."""
-
-
 def _read(path: Path) -> Generator[None, None, Voxels | None]:
     """The voxels of a file, read in a thread; None for a file that is left to Slicer, and for one that is damaged."""
 
@@ -157,26 +180,29 @@ def _read(path: Path) -> Generator[None, None, Voxels | None]:
     return voxels
 
 
-def _ctNode(path: Path | str, voxels: Voxels | None, report: Mapping[str, Any], name: str, scene: Any) -> Any:
-    """The volume node of a CT in the scene, with its window."""
-    node = slicer.vtkMRMLScalarVolumeNode()
-    image = vtk.vtkImageData()
+def _image(path: Path, voxels: Voxels | None, node: Any) -> Any:
+    """The image of a file, whose position goes to the node."""
     if voxels is None:
-        image = _readBySlicer(Path(path), node)
-    else:
-        fillImage(image, voxels[0])
-        node.SetIJKToRASMatrix(matrixFromArray(voxels[1]))
-    node.SetAndObserveImageData(None)
+        return _readBySlicer(path, node)
+    image = vtk.vtkImageData()
+    fillImage(image, voxels[0])
+    node.SetIJKToRASMatrix(matrixFromArray(voxels[1]))
+    return image
+
+
+def _addCt(result: ReadResult, name: str, scene: Any) -> None:
+    """The volume node of a CT into the scene, with its window."""
+    node = result.ct
     node.SetName(name)
     scene.AddNode(node)
-    if modalityOf(report) == "ct":  # before there are voxels: Slicer would look at all of them for a window of its own
-        applyWindow(node, windowForRegion(report.get("region", ())))
-        node.SetAndObserveImageData(image)
+    if modalityOf(result.report) == "ct":
+        # Before there are voxels: Slicer would look at all of them for a window of its own.
+        applyWindow(node, windowForRegion(result.report.get("region", ())))
+        node.SetAndObserveImageData(result.image)
     else:  # MR has no unit that a window could be said in
-        node.SetAndObserveImageData(image)
+        node.SetAndObserveImageData(result.image)
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetAutoWindowLevel(True)
-    return node
 
 
 def _readBySlicer(path: Path, node: Any) -> Any:
@@ -188,15 +214,12 @@ def _readBySlicer(path: Path, node: Any) -> Any:
     return node.GetImageData()
 
 
-def _maskOf(ct: Any, path: Path | str, voxels: Voxels | None, name: str) -> Any:
+def _maskOf(result: ReadResult, name: str) -> Any:
     """The mask of a CT as segmentation that it refers to."""
-    scene = ct.GetScene()
-    if voxels is None:
-        mask = importLabelmap(path, name=name, scene=scene)
-    else:
-        mask = importLabelmap(*voxels, name=name, scene=scene)
-    mask.SetReferenceImageGeometryParameterFromVolumeNode(ct)
-    ct.SetNodeReferenceID(MASK_ROLE, mask.GetID())
+    labels: tuple[Any, ...] = (result.mask,) if result.ids is None else result.ids
+    mask = importLabelmap(*labels, name=name, scene=result.ct.GetScene())
+    mask.SetReferenceImageGeometryParameterFromVolumeNode(result.ct)
+    result.ct.SetNodeReferenceID(MASK_ROLE, mask.GetID())
     return mask
 
 

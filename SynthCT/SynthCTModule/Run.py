@@ -211,6 +211,8 @@ class Run:
 
     def _import(self, results: list[dict[str, Any]]) -> None:
         self._machine.to(RunState.IMPORTING)
+        if self.state is not RunState.IMPORTING:  # somebody who heard of it has cancelled
+            return
         imported: list[Any] = []
         self._steps.start(self._importing(results, imported), partial(self._imported, results, imported))
 

@@ -22,9 +22,10 @@ from SynthCTModule.NiftiFile import readNifti
 from SynthCTModule.OrganCheckTable import GRAY, GREEN, RED, YELLOW, labelCenters, organRows
 from SynthCTModule.ResultNodes import (
     ResultNodes,
+    addResult,
     hierarchyItem,
-    importResult,
     jumpTo,
+    readResult,
     results,
     showResult,
     storedReport,
@@ -58,6 +59,10 @@ def files(folder: Path) -> dict[str, Path]:
     return {"ct": folder / "ct.nii.gz", "mask": folder / "mask.nii.gz", "report": folder / "report.json"}
 
 
+def imported_from(paths: dict[str, Path], *where: Any) -> ResultNodes:
+    return addResult(finished(readResult(paths)), *where)
+
+
 @pytest.fixture
 def anatomy(scene) -> Any:
     """A segmentation in a folder of the subject hierarchy."""
@@ -69,7 +74,7 @@ def anatomy(scene) -> Any:
 
 @pytest.fixture
 def imported(scene, anatomy, result) -> ResultNodes:
-    return finished(importResult(files(result), anatomy, SETTINGS, "Anatomy", scene))
+    return imported_from(files(result), anatomy, SETTINGS, "Anatomy", scene)
 
 
 def folderOf(node) -> str:
@@ -98,12 +103,12 @@ def test_the_result_lies_beside_the_input_with_a_window_and_is_named_after_it(im
 
 def test_the_input_is_left_as_it_was(scene, anatomy, result):
     before = anatomy.GetMTime(), anatomy.GetSegmentation().GetMTime(), folderOf(anatomy), anatomy.GetName()
-    finished(importResult(files(result), anatomy, SETTINGS, "Anatomy", scene))
+    imported_from(files(result), anatomy, SETTINGS, "Anatomy", scene)
     assert (anatomy.GetMTime(), anatomy.GetSegmentation().GetMTime(), folderOf(anatomy), anatomy.GetName()) == before
 
 
 def test_several_results_stay_side_by_side(scene, anatomy, imported, result):
-    second = finished(importResult(files(result), anatomy, {"steps": 9}, "Anatomy", scene))
+    second = imported_from(files(result), anatomy, {"steps": 9}, "Anatomy", scene)
     names = [node.GetName() for nodes in (imported, second) for node in (nodes.ct, nodes.mask)]
     assert len(set(names)) == 4
     assert [nodes.ct.GetID() for nodes in results(scene)] == [imported.ct.GetID(), second.ct.GetID()]
@@ -113,7 +118,7 @@ def test_several_results_stay_side_by_side(scene, anatomy, imported, result):
 def test_the_files_may_be_removed_after_the_import(scene, anatomy, result, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(result, copy)
-    nodes = finished(importResult(files(copy), anatomy, SETTINGS, "Anatomy", scene))
+    nodes = imported_from(files(copy), anatomy, SETTINGS, "Anatomy", scene)
     shutil.rmtree(copy)
     assert nodes.ct.GetStorageNode() is None and nodes.mask.GetStorageNode() is None
     assert arrayFromImage(nodes.ct.GetImageData()).any()
@@ -141,22 +146,53 @@ def test_nodes_that_are_no_results_have_nothing_stored(scene, anatomy):
     assert results(scene) == []
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_an_import_that_is_given_up_leaves_no_node_behind(scene, anatomy, result, step, monkeypatch):
-    import SynthCTModule.ResultNodes as module
+def two_results(result: Path) -> list[dict[str, Any]]:
+    """As the last event of a run of two CTs names them."""
+    return [{**{name: str(path) for name, path in files(result).items()}, "seed": seed} for seed in (7, 8)]
 
-    def atOnce(function):
-        yield
-        return function()
 
-    monkeypatch.setattr(module, "inBackground", atOnce)
-    count, work = scene.GetNumberOfNodes(), importResult(files(result), anatomy, SETTINGS, "Anatomy", scene)
+def nodes_of_results(scene: Any) -> int:
+    return sum(map(scene.GetNumberOfNodesByClass, ("vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode")))
+
+
+def test_nothing_is_in_the_scene_before_everything_is(scene, anatomy, result):
+    from SynthCTModule.ImportRun import importRun
+
+    work, steps, before = importRun(two_results(result), anatomy, SETTINGS, scene=scene), 0, scene.GetNumberOfNodes()
+    try:
+        while True:
+            next(work)
+            steps += 1
+            assert scene.GetNumberOfNodes() == before
+    except StopIteration as end:
+        nodes = end.value
+    assert steps >= 4 and results(scene) == nodes
+    assert [storedSettings(one.ct)["seed"] for one in nodes] == [7, 8]
+    assert storedSettings(nodes[1].ct)["count"] == 1 and nodes[1].mask.GetDisplayNode().GetVisibility()
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 4])
+def test_an_import_that_is_given_up_leaves_no_node_behind(scene, anatomy, result, step):
+    from SynthCTModule.ImportRun import importRun
+
+    work, before = importRun(two_results(result), anatomy, SETTINGS, scene=scene), scene.GetNumberOfNodes()
     for _number in range(step):
         next(work)
-    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == (step == 3)
     work.close()
-    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
-    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1 and scene.GetNumberOfNodes() <= count + 1
+    assert scene.GetNumberOfNodes() == before
+
+
+@pytest.mark.parametrize("broken", ["ct", "mask"])
+def test_a_broken_second_result_takes_the_first_with_it(scene, anatomy, result, tmp_path, broken):
+    from SynthCTModule.ImportRun import importRun
+
+    copy = tmp_path / "run"
+    shutil.copytree(result, copy)
+    files(copy)[broken].write_bytes(b"broken")
+    both = [two_results(result)[0], two_results(copy)[1]]
+    with pytest.raises(RuntimeError, match=rf"{broken}\.nii\.gz cannot be read"):
+        finished(importRun(both, anatomy, SETTINGS, scene=scene))
+    assert nodes_of_results(scene) == 1  # the anatomy
 
 
 @pytest.mark.parametrize(
@@ -171,7 +207,7 @@ def test_files_that_are_not_as_the_engine_writes_them_are_left_to_slicer(scene, 
     content[at : at + len(field)] = field
     (copy / "ct.nii.gz").write_bytes(gzip.compress(bytes(content)))
     assert readNifti(copy / "ct.nii.gz") is None
-    nodes = finished(importResult(files(copy), anatomy, SETTINGS, "Anatomy", scene))
+    nodes = imported_from(files(copy), anatomy, SETTINGS, "Anatomy", scene)
     expected = np.asarray(nib.load(copy / "ct.nii.gz").dataobj)
     assert np.allclose(arrayFromImage(nodes.ct.GetImageData()), expected)
     assert nodes.ct.GetDisplayNode().GetWindow() == 400.0
@@ -208,7 +244,7 @@ def test_a_broken_file_leaves_no_node_behind(scene, anatomy, result, tmp_path, b
     files(copy)[broken].write_bytes(b"broken")
     count = scene.GetNumberOfNodes()
     with pytest.raises(RuntimeError, match=rf"{broken}\.nii\.gz cannot be read"):
-        finished(importResult(files(copy), anatomy, SETTINGS, "Anatomy", scene))
+        imported_from(files(copy), anatomy, SETTINGS, "Anatomy", scene)
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1 and scene.GetNumberOfNodes() <= count
 

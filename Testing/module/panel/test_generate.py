@@ -241,8 +241,9 @@ def test_the_real_engine_makes_a_ct_from_the_sample_case(application: Any, tmp_p
 
 
 @pytest.mark.parametrize("end", ["cancel", "close"])
+@pytest.mark.parametrize("steps", [0, 1, 3])
 def test_a_result_that_is_being_loaded_can_still_be_cancelled_or_closed_and_leaves_nothing(
-    chest: Any, ui: Any, widget: Any, family: FakeFamily, application: Any, end: str
+    chest: Any, ui: Any, widget: Any, family: FakeFamily, application: Any, end: str, steps: int
 ) -> None:
     import slicer
 
@@ -254,6 +255,8 @@ def test_a_result_that_is_being_loaded_can_still_be_cancelled_or_closed_and_leav
     while process.isRunning():
         process.step()
     run = widget.logic.workbench.run
+    for _number in range(steps):
+        run._steps.step()
     assert run.state is RunState.IMPORTING and ui.generateButton.enabled and ui.generateButton.text == "Cancel"
     if end == "cancel":
         ui.generateButton.click()
@@ -263,3 +266,18 @@ def test_a_result_that_is_being_loaded_can_still_be_cancelled_or_closed_and_leav
     assert run.state is (RunState.CANCELLED if end == "cancel" else RunState.IDLE)
     assert results() == [] and list(Path(application.temporaryPath).glob("SynthCT-*")) == []
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+
+
+def test_a_run_that_is_cancelled_by_who_hears_that_it_imports_stays_cancelled(
+    chest: Any, ui: Any, widget: Any, family: FakeFamily
+) -> None:
+    from SynthCTModule.ResultNodes import results
+    from SynthCTModule.RunState import RunState
+
+    run = widget.logic.workbench.run
+    run.stateChanged.connect(lambda state: run.cancel() if state is RunState.IMPORTING else None)
+    ui.generateButton.click()
+    (process,) = family.running()
+    while process.isRunning():
+        process.step()
+    assert run.state is RunState.CANCELLED and not run._steps.busy and results() == []
