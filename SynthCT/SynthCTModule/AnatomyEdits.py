@@ -78,14 +78,15 @@ def _edited(
     Raises ValueError without voxels, RuntimeError where the segmentation is changed meanwhile, what ``edit`` raises.
     """
     taken = snapshot(segmentationNode)
-    painted = yield from inBackground(taken.painted)
+    voxels = taken.voxels  # the thread gets no node
+    painted = yield from inBackground(voxels.painted)
     if complete:
-        stopAtUnknown(painted, taken.segments)
+        stopAtUnknown(painted, voxels.segments)
     labels, affine = labeled(painted, segmentationNode)
 
     def compute() -> tuple[Any, Any]:
         done, box = edit(labels, affine)
-        return done, labelChange(taken, painted, done.labels, box)
+        return done, labelChange(voxels, painted, done.labels, box)
 
     done, change = yield from inBackground(compute)
     applyChange(taken, change)

@@ -17,18 +17,17 @@ from SynthCTModule.VoxelGrid import Grid, worldMatrix
 
 
 @dataclass(frozen=True)
-class AnatomySnapshot:
-    """``layers``: copies of the voxels, in the world. ``segments``: as resolved. ``drawnOn``: reference grid or None.
+class AnatomyVoxels:
+    """What a thread may hold: no node, which would be deleted in the thread if that were the last to let go of it.
 
-    ``world``: (4, 4) from the node's coordinates. ``state``: equal for as long as segments and voxels are.
+    ``layers``: copies of the voxels, in the world. ``segments``: as resolved. ``drawnOn``: reference grid or None.
+    ``world``: (4, 4) from the node's coordinates.
     """
 
-    node: Any
     layers: tuple[Layer, ...]
     segments: tuple[ResolvedSegment, ...]
     drawnOn: Grid | None
     world: np.ndarray
-    state: tuple[Any, ...]
 
     def painted(self) -> Painted:
         """The label map, in any thread."""
@@ -37,6 +36,19 @@ class AnatomySnapshot:
     def segmentsOf(self, labelId: int) -> list[str]:
         """Ids of the segments with a label, in the order of the segmentation."""
         return [segment.segmentId for segment in self.segments if segment.labelId == labelId]
+
+
+@dataclass(frozen=True)
+class AnatomySnapshot:
+    """For the main thread: whose ``voxels`` these are. ``state``: equal for as long as segments and voxels are."""
+
+    node: Any
+    voxels: AnatomyVoxels
+    state: tuple[Any, ...]
+
+    def segmentsOf(self, labelId: int) -> list[str]:
+        """As of the voxels."""
+        return self.voxels.segmentsOf(labelId)
 
     def stopIfChanged(self) -> None:
         """Raise RuntimeError where the segmentation is not what it was, or has left the scene."""
@@ -64,9 +76,8 @@ def snapshot(segmentationNode: Any) -> AnatomySnapshot:
     layers = segmentationLayers(segmentationNode)
     copies = tuple(replace(layer, array=layer.array.copy(order="K")) for layer in layers)
     segments = tuple(resolveSegments(segmentationNode))
-    return AnatomySnapshot(
-        segmentationNode, copies, segments, referenceGrid(segmentationNode), world, _state(segmentationNode)
-    )
+    voxels = AnatomyVoxels(copies, segments, referenceGrid(segmentationNode), world)
+    return AnatomySnapshot(segmentationNode, voxels, _state(segmentationNode))
 
 
 def _state(segmentationNode: Any) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ class Steps:
 
     def __init__(self) -> None:
         self._work: Generator[None, None, Any] | None = None
-        self._onDone: OnDone = print
+        self._onDone: OnDone | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(PAUSE)
         self._timer.connect("timeout()", self.step)
@@ -38,7 +38,7 @@ class Steps:
     def stop(self) -> None:
         """Give up without a word; the generator tidies up."""
         self._timer.stop()
-        work, self._work = self._work, None
+        work, self._work, self._onDone = self._work, None, None
         if work is not None:
             work.close()
 
@@ -52,7 +52,12 @@ class Steps:
             self._end(None)
         except Exception as error:
             self._end(error)
+        except BaseException:  # as KeyboardInterrupt: the work has ended, and not well
+            self.stop()
+            raise
 
     def _end(self, error: Exception | None) -> None:
+        onDone = self._onDone
         self.stop()
-        self._onDone(error)
+        if onDone is not None:
+            onDone(error)

@@ -33,12 +33,12 @@ class AtOnce:
     """A Runner without pauses, for where there is no event loop."""
 
     def start(self, work: Generator[None, None, Any], onDone: OnDone) -> None:
-        error = None
         try:
             finished(work)
-        except Exception as raised:
-            error = raised
-        onDone(error)
+        except Exception as error:
+            onDone(error)
+        else:
+            onDone(None)
 
     def step(self) -> None:
         """There is nothing left to do."""
@@ -60,7 +60,8 @@ def inBackground(function: Callable[[], Any]) -> Generator[None, None, Any]:
     """Call it in a thread and yield until it has ended; returns what it returns, raises what it raises.
 
     The function may compute with arrays of its own and read files: MRML, Qt, translated texts and what VTK shares with
-    others belong to the main thread. When the work is given up, the thread comes to its end unheard.
+    others belong to the main thread, nor may the function hold a node, which the thread could be the last to let go of.
+    When the work is given up, the thread comes to its end unheard.
     """
     outcome: list[tuple[Any, BaseException | None]] = []
 
@@ -76,7 +77,10 @@ def inBackground(function: Callable[[], Any]) -> Generator[None, None, Any]:
     while thread.is_alive():
         thread.join(SHARE)
         yield
-    value, error = outcome[0]
-    if error is not None:
+    value, error = outcome.pop()
+    if error is None:
+        return value
+    try:
         raise error
-    return value
+    finally:
+        del error  # else it holds this frame and this frame it, and the voxels in its traceback stay for long

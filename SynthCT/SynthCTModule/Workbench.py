@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ class Workbench:
         self._problems: list[Problem] = []
         self._outputVolumeNode: Any = None
         self._preparation = EngineCommand(makeProcess())
+        self._preparing = False
+        self._importSteps = Steps()  # one for all runs, since PythonQt keeps what a timer is connected to
         self.run = self._newRun()
 
     def generate(
@@ -116,6 +119,7 @@ class Workbench:
         self.edits.stop()
         self.run.close()
         self._preparation.close()
+        self._preparing = False  # its process may be there for a moment, unheard
         self.run = self._newRun()
         self.runStateChanged.emit(self.run.state)
 
@@ -172,20 +176,47 @@ class Workbench:
             return _problemsOf(error)
         return []
 
+    def unchangeable(self) -> str:
+        """Why the anatomy cannot be changed now, as a sentence; empty where it can."""
+        if self.edits.busy:
+            return _("The anatomy is being changed; wait a moment.")
+        preparing = self._preparing and self._preparation.busy
+        return _("The anatomy is being prepared; wait a moment.") if preparing else ""
+
     def fix(self, problem: Problem, node: Any, labelId: int | None, model: str, onFixed: OnPrepared) -> None:
-        """Put a problem of the check right; what needs the engine takes seconds, then ``onFixed`` is called."""
+        """Put a problem of the check right; what needs the engine takes seconds, then ``onFixed`` is called.
+
+        Raises RuntimeError where the anatomy is unchangeable: an edit and a fix at once would lose one of them.
+        """
+        self._stopIfUnchangeable()
         self.anatomyWillChange.emit()
         if problem.fix in (ADD_BODY, RESAMPLE):
-            prepareMask(self._preparation, node, model, problem.fix == RESAMPLE, onFixed)
+            prepareMask(self._preparation, node, model, problem.fix == RESAMPLE, partial(self._prepared, onFixed))
+            self._preparing = True
+            self.readinessChanged.emit()
         else:
             applyFix(problem, node, labelId)
             onFixed(node, "")
 
     def edit(self, work: Generator[None, None, Any], onDone: OnDone) -> None:
-        """Change the anatomy in steps (SynthCTModule.AnatomyEdits); meanwhile no run starts. Raises while busy."""
+        """Change the anatomy in steps (SynthCTModule.AnatomyEdits); meanwhile no run starts.
+
+        Raises RuntimeError where the anatomy is unchangeable.
+        """
+        self._stopIfUnchangeable()
         self.anatomyWillChange.emit()
         self.edits.start(work, lambda error: self._edited(onDone, error))
         self.readinessChanged.emit()
+
+    def _stopIfUnchangeable(self) -> None:
+        reason = self.unchangeable()
+        if reason:
+            raise RuntimeError(reason)
+
+    def _prepared(self, onFixed: OnPrepared, node: Any, sentence: str) -> None:
+        self._preparing = False
+        self.readinessChanged.emit()
+        onFixed(node, sentence)
 
     def _edited(self, onDone: OnDone, error: Exception | None) -> None:
         self.readinessChanged.emit()
@@ -228,7 +259,7 @@ class Workbench:
         return report
 
     def _newRun(self) -> Run:
-        run = Run(self._makeProcess(), self._import, Path(slicer.app.temporaryPath), self._learn, Steps())
+        run = Run(self._makeProcess(), self._import, Path(slicer.app.temporaryPath), self._learn, self._importSteps)
         run.stateChanged.connect(self.runStateChanged.emit)
         run.progressChanged.connect(self.runProgressChanged.emit)
         run.logChanged.connect(self.runLogChanged.emit)

@@ -59,6 +59,7 @@ class AnatomyPanel(Panel):
         self.ui.schemeCaption.visible = isLabelMap
         if self._problems.inputNode is not self.node.inputNode:
             self._show([], "")
+        self._problems.allow(self.logic.unchangeable())
 
     def onSampleCase(self, _checked: bool = False) -> None:
         """Load the sample case with its settings."""

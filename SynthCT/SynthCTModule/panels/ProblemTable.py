@@ -8,6 +8,7 @@ from typing import Any
 import qt
 
 from SynthCTModule.LabelNames import labelName
+from SynthCTModule.panels.Panel import setEnabled
 from SynthCTModule.SegmentationCheck import ADD_BODY, DROP, RENAME, RESAMPLE, SET_LABEL, Problem
 from SynthCTModule.Translation import _
 
@@ -21,6 +22,8 @@ class ProblemTable:
     def __init__(self, table: Any, onFix: OnFix) -> None:
         self._table, self._onFix = table, onFix
         self.inputNode: Any = None
+        self._answers: list[tuple[Any, str]] = []
+        self._reason = ""
         table.horizontalHeader().setVisible(False)
         table.verticalHeader().setVisible(False)
         table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
@@ -30,6 +33,7 @@ class ProblemTable:
         """Show these problems of a node in place of the earlier ones."""
         self.inputNode = inputNode
         table = self._table
+        self._answers = []
         table.visible = bool(problems)
         table.setRowCount(len(problems))
         for row, problem in enumerate(problems):
@@ -42,9 +46,17 @@ class ProblemTable:
                 table.removeCellWidget(row, 1)
             else:
                 table.setCellWidget(row, 1, widget)
+                self._answers.append((widget, widget.toolTip))
+        self.allow(self._reason)
         table.resizeRowsToContents()
         shown = min(len(problems), _ROWS_SHOWN)
         table.setFixedHeight(sum(table.rowHeight(row) for row in range(shown)) + 4)
+
+    def allow(self, reason: str) -> None:
+        """Let problems be solved where the reason against it is empty; also for those that are shown later."""
+        self._reason = reason
+        for widget, toolTip in self._answers:
+            setEnabled(widget, reason, toolTip)
 
     def _answer(self, problem: Problem) -> Any:
         if problem.fix is None:

@@ -36,11 +36,22 @@ class StructurePanel(Panel):
         node = self.node.inputNode
         editable = node is not None and node.IsA("vtkMRMLSegmentationNode")
         reason = "" if editable else _("Choose a segmentation first; a label map cannot be edited.")
-        if self.logic.edits.busy:
-            reason = _("The anatomy is being changed; wait a moment.")
+        reason = self.logic.unchangeable() or reason
         for name in _BUTTONS:
             setEnabled(getattr(self.ui, name), reason, self._tips[name])
         self._showStructures(resolveSegments(node) if editable else [])
+        self._forgetStopped()
+
+    def exit(self) -> None:
+        """What was done to an anatomy is not said in the next scene."""
+        self._forgetStopped()
+        if self.node is None:
+            self._say("")
+
+    def _forgetStopped(self) -> None:
+        """Of an edit that was given up nobody tells the end."""
+        if not self.logic.edits.busy and self.ui.editResultLabel.text == _("Working…"):
+            self._say("")
 
     def _showStructures(self, segments: list) -> None:
         """Known structures of the segmentation by name; the choice stays."""
@@ -79,8 +90,9 @@ class StructurePanel(Panel):
 
     def _edit(self, edit: Callable[[Any], Generator[None, None, str]]) -> None:
         """Begin an edit of the chosen segmentation."""
-        self._say(_("Working…"))
-        self.logic.edit(self._told(edit(self.node.inputNode)), self._edited)
+        with shownErrors():
+            self.logic.edit(self._told(edit(self.node.inputNode)), self._edited)
+            self._say(_("Working…"))
 
     def _told(self, work: Generator[None, None, str]) -> Generator[None, None, None]:
         """Say what has come out."""
@@ -92,7 +104,10 @@ class StructurePanel(Panel):
             self.logic.input.settle()
             if error is not None:
                 self._say("")
-                raise error
+                try:
+                    raise error
+                finally:
+                    del error  # else the voxels in its traceback stay for long
 
     def _say(self, text: str) -> None:
         self.ui.editResultLabel.text = text

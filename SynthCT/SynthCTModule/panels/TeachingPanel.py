@@ -64,6 +64,7 @@ class TeachingPanel(Panel):
         """Nothing stays hidden for students when their scene is gone."""
         if self.node is None:
             self._pair = None
+            self.logic.readinessChanged.disconnect(self._continuePair)
             self._studentMode.switch(False)
 
     def _onPair(self, _checked: bool = False) -> None:
@@ -106,9 +107,15 @@ class TeachingPanel(Panel):
             qt.QTimer.singleShot(0, self._continuePair)
 
     def _continuePair(self) -> None:
-        if self._pair is not None and self.node is not None:
-            with shownErrors():
-                self._generate(self._pair.healthy)
+        """Make the second CT; while an edit is going on, whose end is a change of readiness, that waits."""
+        self.logic.readinessChanged.disconnect(self._continuePair)
+        if self._pair is None or self.node is None:
+            return
+        if self.logic.edits.busy:
+            self.logic.readinessChanged.connect(self._continuePair)
+            return
+        with shownErrors():
+            self._generate(self._pair.healthy)
 
     def _dropPair(self) -> None:
         """The pair has failed or was cancelled: the anatomy that was made for it goes."""

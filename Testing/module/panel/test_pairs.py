@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -63,6 +64,33 @@ def test_a_cancelled_pair_leaves_no_anatomy_behind(
     masks = done
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == before + masks
     assert len(family.jobs) == 1 + done
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_pair_waits_for_an_edit_that_is_going_on_as_its_first_ct_ends(
+    closed: bool, lesion: Any, ui: Any, widget: Any, family: FakeFamily, application: Any, shown_errors: list[str]
+) -> None:
+    import slicer
+
+    def edit() -> Generator[None, None, None]:
+        while not ended:
+            yield
+
+    ended: list[bool] = []
+    edits = widget.logic.workbench.edits
+    ui.pairButton.click()
+    widget.logic.workbench.edit(edit(), lambda _error: None)
+    family.finish()
+    application.processEvents()
+    assert edits.busy and shown_errors == [] and len(family.jobs) == 1
+    if closed:
+        slicer.mrmlScene.Clear(0)
+    ended.append(True)
+    edits.step()
+    widget.logic.workbench.readinessChanged.emit()
+    application.processEvents()
+    family.finish()
+    assert shown_errors == [] and len(family.jobs) == (1 if closed else 2)
 
 
 def test_healing_gives_a_lesion_to_the_organ_around_it(lesion: Any, chest: Any) -> None:
