@@ -104,10 +104,9 @@ class StructurePanel(Panel):
             self.logic.input.settle()
             if error is not None:
                 self._say("")
-                try:
-                    raise error
-                finally:
-                    del error  # else the voxels in its traceback stay for long
+                raise error
+        if error is not None:
+            error.__traceback__ = None  # it is shown; its frames and those that hold it would keep the voxels for long
 
     def _say(self, text: str) -> None:
         self.ui.editResultLabel.text = text

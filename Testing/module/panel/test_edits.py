@@ -6,6 +6,7 @@ import gc
 import importlib
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -104,6 +105,30 @@ def test_an_edit_that_does_not_begin_is_not_said_to_go_on(
     widget.logic.workbench.anatomyWillChange.connect(refuse)
     ui.growButton.click()
     assert shown_errors == ["no"] and ui.editResultLabel.text == ""
+
+
+def test_an_edit_that_is_refused_leaves_no_copy_of_the_voxels(
+    chest: Any, ui: Any, press: Press, monkeypatch: pytest.MonkeyPatch, shown_errors: list[str]
+) -> None:
+    from SynthCTModule import AnatomyEdits
+
+    copies: list[weakref.ref] = []
+    original = AnatomyEdits.snapshot
+
+    def snapshot(node: Any) -> Any:
+        taken = original(node)
+        copies.extend(weakref.ref(layer.array) for layer in taken.voxels.layers)
+        return taken
+
+    monkeypatch.setattr(AnatomyEdits, "snapshot", snapshot)
+    ui.lesionSizeSpinBox.value = 120
+    gc.collect()
+    gc.disable()
+    try:
+        press(ui.lesionButton)
+        assert len(shown_errors) == 1 and copies and all(copy() is None for copy in copies)
+    finally:
+        gc.enable()
 
 
 def test_problems_are_not_solved_while_an_organ_grows(
