@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 import vtk
 
-from SynthCTModule.AnatomySnapshot import AnatomySnapshot
+from SynthCTModule.AnatomySnapshot import AnatomySnapshot, AnatomyVoxels
 from SynthCTModule.Composition import Painted, placedIds, wholeVoxels
 from SynthCTModule.SegmentationExchange import addLabelSegment
 from SynthCTModule.Translation import _
@@ -45,21 +45,21 @@ class LabelChange:
     shared: np.ndarray | None = None
 
 
-def labelChange(snapshot: AnatomySnapshot, painted: Painted, after: np.ndarray, box: Box) -> LabelChange:
+def labelChange(voxels: AnatomyVoxels, painted: Painted, after: np.ndarray, box: Box) -> LabelChange:
     """The difference of a snapshot's label map and ``after``, which are equal outside of ``box``; in any thread."""
     old, new = painted.array[box], after[box]
     changed = old != new
     ids = tuple(sorted({*valueCounts(np.where(changed, old, 0)), *valueCounts(np.where(changed, new, 0))}))
-    affine = np.linalg.inv(snapshot.world) @ painted.grid.affine
+    affine = np.linalg.inv(voxels.world) @ painted.grid.affine
     if len(ids) > _FEW:
         kept = np.zeros(256, np.uint8)
         kept[list(ids)] = ids
         return LabelChange(affine, ids, {}, {}, {}, kept[after.T].T)
     start = np.array([part.start or 0 for part in box])
-    exact = [labelId for labelId in ids if _isExact(snapshot, painted, labelId)]
+    exact = [labelId for labelId in ids if _isExact(voxels, painted, labelId)]
     replaced: dict[str, Part] = {}
     for labelId in set(ids) - set(exact):
-        replaced |= _replaced(snapshot, painted, after, labelId)
+        replaced |= _replaced(voxels, painted, after, labelId)
     lost = {labelId: _part(changed & (old == labelId), start) for labelId in exact}
     gained = {labelId: _part(changed & (new == labelId), start) for labelId in exact}
     return LabelChange(affine, ids, _present(lost), _present(gained), replaced)
@@ -83,26 +83,26 @@ def applyChange(snapshot: AnatomySnapshot, change: LabelChange) -> None:
         node.EndModify(modified)
 
 
-def _isExact(snapshot: AnatomySnapshot, painted: Painted, labelId: int) -> bool:
+def _isExact(voxels: AnatomyVoxels, painted: Painted, labelId: int) -> bool:
     """Whether the voxels of a label in the map are those of its one segment (or there is none yet).
 
     Layers that are not resampled lie within the map; so equal numbers are equal voxels.
     """
-    own = snapshot.segmentsOf(labelId)
+    own = voxels.segmentsOf(labelId)
     if len(own) > 1 or sum(painted.filled.get(one, 0) for one in own) != painted.voxels.get(labelId, 0):
         return False
-    layers = [layer for layer in snapshot.layers if set(own) & set(layer.segments.values())]
+    layers = [layer for layer in voxels.layers if set(own) & set(layer.segments.values())]
     between = [np.linalg.inv(layer.affine) @ painted.grid.affine for layer in layers]
     return all(wholeVoxels(one, painted.grid.shape) is not None for one in between)
 
 
-def _replaced(snapshot: AnatomySnapshot, painted: Painted, after: np.ndarray, labelId: int) -> dict[str, Part]:
+def _replaced(voxels: AnatomyVoxels, painted: Painted, after: np.ndarray, labelId: int) -> dict[str, Part]:
     """The last segment of a label gets all of its voxels; others of the label lose what the label loses."""
-    *others, last = snapshot.segmentsOf(labelId)
+    *others, last = voxels.segmentsOf(labelId)
     nowhere = np.zeros(3, int)
     parts = {last: Part(after == labelId, nowhere)}
     for other in others:
-        for layer in snapshot.layers:
+        for layer in voxels.layers:
             value = next((value for value, segmentId in layer.segments.items() if segmentId == other), None)
             if value is not None:
                 lookup = np.zeros(max(256, max(layer.segments) + 2), np.uint8)
