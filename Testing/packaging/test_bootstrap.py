@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -23,10 +25,12 @@ class Recorder:
 
     def __init__(self) -> None:
         self.commands: list[list[str]] = []
+        self.environments: list[Any] = []
         self.status = 0
 
-    def __call__(self, command: list[str], **_: object) -> int:
+    def __call__(self, command: list[str], env: Any = None, **_: object) -> int:
         self.commands.append(command)
+        self.environments.append(env)
         return self.status
 
 
@@ -88,6 +92,19 @@ def test_test_installs_and_then_runs_pytest(bootstrap: ModuleType, calls: Record
     assert torch[-1] == "torch==2.13.0"
     assert project[-2:] == ["--editable", f"{bootstrap.ROOT}[dev]"]
     assert pytest_run == [python, "-m", "pytest", *bootstrap.PARALLEL, "-k", "worker"]
+
+
+@pytest.mark.usefixtures("quick_environment")
+@pytest.mark.parametrize(("given", "taken"), [(None, "1"), ("3", "3")])
+def test_processes_that_test_side_by_side_have_one_thread_unless_the_user_wants_more(
+    bootstrap: ModuleType, calls: Recorder, monkeypatch: pytest.MonkeyPatch, given: str | None, taken: str
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert bootstrap.main(["test"]) == 0
+    assert calls.environments[-1]["OMP_NUM_THREADS"] == taken
+    assert calls.environments[-1].get("PATH") == os.environ.get("PATH")
 
 
 @pytest.mark.usefixtures("quick_environment")
