@@ -60,7 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "test":
             # Threads of processes that share the cores would wait for each other: three times the work.
             one_thread = {"OMP_NUM_THREADS": "1", **os.environ}
-            return subprocess.call([str(python), "-m", "pytest", *PARALLEL, *more], cwd=ROOT, env=one_thread)
+            parallel = () if any(one.startswith(("-n", "--numprocesses")) for one in more) else PARALLEL
+            return subprocess.call([str(python), "-m", "pytest", *parallel, *more], cwd=ROOT, env=one_thread)
         print(f"Installed. Run it with: {python} -m SynthCTLib --help")
         return 0
     except BootstrapError as error:

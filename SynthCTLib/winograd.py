@@ -77,6 +77,12 @@ def scratch(weight: torch.Tensor, size: Sequence[int]) -> int:
     return 4 * (out + max(27 * (out * channels + REACH**3), at_once * values))
 
 
+def blocks(size: Sequence[int]) -> int:
+    """Parts in which an output of this size is computed, each by one thread."""
+    tiles = [-(-n // STEP) for n in size]
+    return len(_starts(tiles, _block(tiles)))
+
+
 def kernel_bytes(weight: torch.Tensor) -> int:
     """Bytes of :func:`transformed` kernels."""
     return 4 * REACH**3 * prod(weight.shape[:2])

@@ -96,7 +96,7 @@ def run_stage(stage: Stage, name: str, run: Path, rhythm: Rhythm, fabric: Fabric
         SynthCTError: a loss or a norm of gradients is no finite number; the last checkpoint stays as it was.
     """
     path = run / f"{name}.pt"
-    start = _copy(stage.state_dict()) if rhythm.steps == 0 else {}
+    start = _handed_on(stage.state_dict()) if rhythm.steps == 0 else {}
     saved = _resume(stage, path, fabric)
     if rhythm.steps == 0 and saved is not None:
         _require_start(stage, start, saved, path)
@@ -121,20 +121,15 @@ def run_stage(stage: Stage, name: str, run: Path, rhythm: Rhythm, fabric: Fabric
     log.close()
 
 
-def _copy(state: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The tensors of the networks in a stage's state, apart from what :meth:`Stage.load_state_dict` writes into."""
-    networks = {name: part for name, part in state.items() if isinstance(part, dict)}
-    return {
-        f"{name}.{key}": value.clone()
-        for name, part in networks.items()
-        for key, value in part.items()
-        if isinstance(value, torch.Tensor)
-    }
+def _handed_on(state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Copies of what later stages take from a stage's state: its network and the average of that; no critic."""
+    parts = {"model": state.get("model", {}), "ema": state.get("ema", {}).get("shadow", {})}
+    return {f"{name}.{key}": value.clone() for name, part in parts.items() for key, value in part.items()}
 
 
 def _require_start(stage: Stage, start: dict[str, torch.Tensor], saved: int, path: Path) -> None:
     """Raise InputError where a stage that takes weights as they are would go on with others."""
-    found = _copy(stage.state_dict())
+    found = _handed_on(stage.state_dict())
     if saved == 0 and all(torch.equal(found[key], value) for key, value in start.items()):
         return
     what = f"was trained for {saved} steps" if saved else "holds other weights than this stage starts from"

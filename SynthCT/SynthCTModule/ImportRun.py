@@ -27,18 +27,19 @@ def importRun(
     read = []
     for result in results:
         read.append((yield from readResult(result)))
-    nodes: list[ResultNodes] = []
+    made: list[ResultNodes] = []
     try:
         for result, files in zip(results, read, strict=True):
             own = {**settings, "seed": result["seed"], "count": 1}
-            nodes.append(addResult(files, inputNode, own, name, scene))
+            made.append(addResult(files, inputNode, own, name, scene))
+        nodes = list(made)
+        if outputVolumeNode is not None and outputVolumeNode.GetScene() is not None:  # else removed during the run
+            nodes[0] = ResultNodes(_moved(nodes[0].ct, outputVolumeNode), nodes[0].mask)
+        showResult(nodes[-1])
     except BaseException:
-        for one in nodes:
+        for one in made:
             removeResult(one.ct, one.mask)
         raise
-    if outputVolumeNode is not None and outputVolumeNode.GetScene() is not None:  # else removed during the run
-        nodes[0] = ResultNodes(_moved(nodes[0].ct, outputVolumeNode), nodes[0].mask)
-    showResult(nodes[-1])
     return nodes
 
 

@@ -36,27 +36,33 @@ class Steps:
         self._timer.start()
 
     def stop(self) -> None:
-        """Give up without a word; the generator tidies up."""
+        """Give up without a word; the generator tidies up, in the middle of its own step when that has ended."""
         self._timer.stop()
         work, self._work, self._onDone = self._work, None, None
-        if work is not None:
+        if work is not None and not work.gi_running:
             work.close()
 
     def step(self) -> None:
         """Take one step; the timer does, and who waits without an event loop."""
-        if self._work is None:
+        work = self._work
+        if work is None or work.gi_running:  # somebody shows a dialog in the middle of a step, and the timer goes on
             return
         try:
-            next(self._work)
+            next(work)
         except StopIteration:
-            self._end(None)
+            self._end(work, None)
         except Exception as error:
-            self._end(error)
+            self._end(work, error)
         except BaseException:  # as KeyboardInterrupt: the work has ended, and not well
             self.stop()
             raise
+        else:
+            if self._work is not work:  # given up meanwhile
+                work.close()
 
-    def _end(self, error: Exception | None) -> None:
+    def _end(self, work: Generator[None, None, Any], error: Exception | None) -> None:
+        if self._work is not work:  # given up in its last step: nobody waits for it
+            return
         onDone = self._onDone
         self.stop()
         if onDone is not None:

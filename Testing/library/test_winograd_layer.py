@@ -43,6 +43,7 @@ def test_images_in_any_layout_give_what_the_convolution_gives(
     images: int, bias: bool, last: bool, most_kept: int, taken: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(winograd_layer, "MOST_KEPT", most_kept)
+    monkeypatch.setattr(winograd_layer, "FEWEST_VOXELS", 2048)
     torch.manual_seed(0)
     conv = nn.Conv3d(64, 80, 3, padding=1, bias=bias)
     x = torch.randn(images, 64, 13, 16, 12)
@@ -80,10 +81,20 @@ def test_other_layers_and_small_images_are_convolved_directly(
 def test_wide_layers_are_transformed_anew_and_only_for_many_voxels(taken: list[tuple[int, ...]]) -> None:
     layer = winograd_conv(nn.Conv3d(160, 160, 3, padding=1))
     with torch.inference_mode():
-        layer(torch.randn(1, 160, 8, 8, 16))
+        layer(torch.randn(1, 160, 16, 16, 16))
         assert taken == [] and layer._kernels is None
-        layer(torch.randn(1, 160, 16, 16, 8))
+        layer(torch.randn(1, 160, 32, 16, 16))
     assert len(taken) == 1 and layer._kernels is None
+
+
+def test_with_more_threads_than_blocks_keep_busy_the_convolution_is_direct(
+    taken: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = winograd_conv(nn.Conv3d(64, 64, 3, padding=1))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    with torch.inference_mode():
+        layer(torch.randn(1, 64, 8, 8, 8))
+        assert winograd.blocks((8, 8, 8)) == 1 and taken == []
 
 
 def test_gradients_flow_as_through_the_convolution(taken: list[tuple[int, ...]]) -> None:
@@ -104,7 +115,18 @@ def test_kernels_follow_the_weights() -> None:
         assert (layer(x) - other(x)).abs().max() < 1e-3 < (before - other(x)).abs().max()
         copied = copy.deepcopy(layer)
         assert torch.equal(copied(x), layer(x))
+        copied.weight.data = torch.zeros_like(copied.weight)
+        assert (copied(x) - copied.bias[None, :, None, None, None]).abs().max() < 1e-5
     assert layer.state_dict().keys() == other.state_dict().keys()
+
+
+def test_kernels_of_weights_whose_changes_are_not_counted_are_not_kept() -> None:
+    with torch.inference_mode():
+        layer, x = winograd_conv(nn.Conv3d(64, 64, 3, padding=1)), torch.randn(1, 64, 8, 8, 8)
+        before = layer(x)
+        layer.weight.mul_(2)
+        layer.bias.mul_(2)  # type: ignore[union-attr]
+        assert (layer(x) - 2 * before).abs().max() < 1e-3
 
 
 def test_accelerating_takes_every_convolution_in_float32_and_none_in_half() -> None:

@@ -95,6 +95,13 @@ def test_test_installs_and_then_runs_pytest(bootstrap: ModuleType, calls: Record
 
 
 @pytest.mark.usefixtures("quick_environment")
+@pytest.mark.parametrize("number", [["-n", "0"], ["-n2"], ["--numprocesses=8"]])
+def test_who_says_how_many_processes_gets_them(bootstrap: ModuleType, calls: Recorder, number: list[str]) -> None:
+    assert bootstrap.main(["test", *number]) == 0
+    assert calls.commands[-1][1:] == ["-m", "pytest", *number]
+
+
+@pytest.mark.usefixtures("quick_environment")
 @pytest.mark.parametrize(("given", "taken"), [(None, "1"), ("3", "3")])
 def test_processes_that_test_side_by_side_have_one_thread_unless_the_user_wants_more(
     bootstrap: ModuleType, calls: Recorder, monkeypatch: pytest.MonkeyPatch, given: str | None, taken: str

@@ -66,3 +66,38 @@ def test_scenes_that_are_closed_leave_no_timer_behind(widget: Any, monkeypatch: 
     monkeypatch.setattr(Workbench, "Steps", lambda: made.append(1) or original())
     slicer.mrmlScene.Clear(0)
     assert made == []
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_work_that_is_given_up_in_its_own_step_ends_with_it(steps: Any, last: bool) -> None:
+    ended, told = [], []
+
+    def gives_up() -> Generator[None, None, None]:
+        try:
+            steps.stop()
+            if not last:
+                yield
+        finally:
+            ended.append(True)
+
+    steps.start(gives_up(), told.append)
+    steps.step()
+    assert ended == [True] and told == [] and not steps.busy
+    steps.start(work(), told.append)
+    steps.step()
+    steps.step()
+    assert told == [None]
+
+
+def test_a_timeout_in_the_middle_of_a_step_is_let_pass(steps: Any) -> None:
+    told: list[Any] = []
+
+    def with_a_dialog() -> Generator[None, None, None]:
+        steps.step()
+        yield
+
+    steps.start(with_a_dialog(), told.append)
+    steps.step()
+    assert steps.busy and told == []
+    steps.step()
+    assert told == [None]
