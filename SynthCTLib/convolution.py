@@ -7,6 +7,7 @@ from math import prod
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from SynthCTLib import winograd
 
@@ -35,6 +36,17 @@ def convolve(
     if in_float32(weight):
         return _by_slabs(x, weight, bias, zeros, size)
     return _directly(x.to(weight.dtype), weight, bias, zeros)
+
+
+def has_a_voxel_of_zeros_around(layer: nn.Conv3d) -> bool:
+    """Whether the layer convolves an image with one voxel of zeros around it, and nothing else is unusual."""
+    return (
+        layer.stride == (1, 1, 1)
+        and layer.padding == (1, 1, 1)
+        and layer.padding_mode == "zeros"
+        and layer.dilation == (1, 1, 1)
+        and layer.groups == 1
+    )
 
 
 def strided(

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from SynthCTLib.convolution import has_a_voxel_of_zeros_around
+
 MOST_VOXELS = 256
 """Voxels up to which the product is known to be faster in bfloat16: ``python -m benchmarks.few_voxels``.
 
@@ -52,11 +54,7 @@ def suits(layer: nn.Module) -> TypeGuard[nn.Conv3d]:
     return (
         type(layer) is nn.Conv3d
         and layer.kernel_size == (3, 3, 3)
-        and layer.stride == (1, 1, 1)
-        and layer.padding == (1, 1, 1)
-        and layer.padding_mode == "zeros"
-        and layer.dilation == (1, 1, 1)
-        and layer.groups == 1
+        and has_a_voxel_of_zeros_around(layer)
         and layer.in_channels >= FEWEST_CHANNELS
     )
 

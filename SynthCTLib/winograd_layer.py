@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from SynthCTLib import winograd
+from SynthCTLib.convolution import has_a_voxel_of_zeros_around
 
 MOST_KEPT = 16 << 20
 """Bytes of a layer's transformed kernels up to which they are kept from step to step; 128 → 128 channels take 14 MB.
@@ -37,7 +38,12 @@ class WinogradConv3d(nn.Conv3d):
     def _is_faster(self, x: torch.Tensor) -> bool:
         size = tuple(x.shape[2:])
         with_gradients = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        if with_gradients or x.dtype is not torch.float32 or torch.is_autocast_enabled("cpu") or not _is_plain(self):
+        if (
+            with_gradients
+            or x.dtype is not torch.float32
+            or torch.is_autocast_enabled("cpu")
+            or not has_a_voxel_of_zeros_around(self)
+        ):
             return False
         # Each block of tiles has one thread; the convolution shares out to all.
         if torch.get_num_threads() > 2 * winograd.blocks(size):
@@ -63,14 +69,3 @@ class WinogradConv3d(nn.Conv3d):
             return False
         made_of, version = self._made_of
         return made_of.data_ptr() == weight.data_ptr() and version == weight._version
-
-
-def _is_plain(layer: nn.Conv3d) -> bool:
-    """Whether one voxel of zeros lies around the image and nothing else is unusual."""
-    return (
-        layer.stride == (1, 1, 1)
-        and layer.padding == (1, 1, 1)
-        and layer.padding_mode == "zeros"
-        and layer.dilation == (1, 1, 1)
-        and layer.groups == 1
-    )
