@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,6 @@ def _applied(node: Any, mask: Path, resample: bool, failure: Failure | None) -> 
         return node, _("The body envelope was added.")
     except (RuntimeError, ValueError) as error:
         return None, str(error)
+    except Exception as error:  # who waits for an answer must get one, or the buttons stay gray
+        logging.exception("A mask that the engine has prepared could not be used")
+        return None, _("The prepared mask could not be used ({error}); see the log.").format(error=error)

@@ -168,3 +168,18 @@ def test_no_organ_grows_while_the_engine_solves_a_problem(
         slicer.mrmlScene.Clear(0)
         ui.sampleCaseButton.click()
     assert ui.growButton.enabled and "being prepared" not in ui.growButton.toolTip
+
+
+@pytest.mark.parametrize("error", [ValueError("no body"), OSError("disk gone")])
+def test_a_prepared_mask_that_cannot_be_used_becomes_a_sentence_and_the_buttons_come_back(
+    error: Exception, chest: Any, ui: Any, family: FakeFamily, monkeypatch: pytest.MonkeyPatch, shown_errors: list[str]
+) -> None:
+    def fails(*_given: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("SynthCTModule.BodyEnvelope.addBody", fails)
+    ui.checkButton.click()
+    fix_button(ui).click()
+    family.finish()
+    assert len(shown_errors) == 1 and str(error) in shown_errors[0]
+    assert ui.growButton.enabled and fix_button(ui).enabled
