@@ -14,6 +14,8 @@ from SynthCTLib.volume import Volume
 AIR = -1000.0
 TILT = 0.01
 """Sine of the angle above which axes are not taken as orthogonal (0.6 degrees)."""
+LEAST_BACKGROUND = 0.2
+"""Share of voxels at the minimum around something cut out, such as a brain; a box around a ball has 0.48."""
 STEPS = ("spacing", "crop", "resize")
 
 
@@ -87,13 +89,19 @@ def regrid(
 def foreground_cube(image: Volume, shape: str, fill: float) -> Volume:
     """The cube, in voxels of the largest side, around all voxels above the image's minimum.
 
-    Raises InputError for another ``shape`` than ``cube`` and for an image without foreground.
+    Raises InputError for another ``shape`` than ``cube``, for an image without foreground, and for one that is
+    foreground nearly everywhere: its background has been left as it is.
     """
     if shape != "cube":
         raise InputError(f"There is no foreground '{shape}'; use cube.")
-    inside = np.argwhere(image.array > image.array.min())
+    foreground = image.array > image.array.min()
+    inside = np.argwhere(foreground)
     if not len(inside):
         raise InputError("The image has no foreground: every voxel is the same.")
+    if 1 - foreground.mean() < LEAST_BACKGROUND:
+        raise InputError(
+            "Its background is not one value, so that the foreground cannot be told; use the skull-stripped images."
+        )
     low, high = inside.min(0), inside.max(0)
     side = int((high - low).max()) + 1
     affine = _placed(image.affine, (low + high) / 2, np.ones(3), np.full(3, (side - 1) / 2))

@@ -17,13 +17,6 @@ from SynthCTLib.medical_diffusion.codebook import Codebook
 from SynthCTLib.volume import Volume
 from Testing.training.medical_diffusion_cases import tiny_config, write_prepared
 from training.files import load_checkpoint
-from training.medical_diffusion.discriminators import (
-    Discriminators,
-    adaptive_weight,
-    feature_matching,
-    generator_loss,
-    hinge_loss,
-)
 from training.medical_diffusion.learned_codebook import (
     LearnedCodebook,
     commitment_loss,
@@ -129,28 +122,6 @@ def test_commitment_moves_latents_and_not_codes() -> None:
 def test_perplexity_counts_the_codes_in_use() -> None:
     assert perplexity(torch.tensor([0, 1, 2, 3]), 16) == pytest.approx(4, rel=1e-4)
     assert perplexity(torch.tensor([5, 5, 5, 5]), 16) == pytest.approx(1, rel=1e-4)
-
-
-def test_hinge_generator_and_feature_losses_of_known_verdicts() -> None:
-    def verdict(value: float) -> list[torch.Tensor]:
-        return [torch.full((1, 2), value), torch.tensor([value])]
-
-    real, fake = (verdict(0.5), verdict(2.0)), (verdict(-0.5), verdict(0.0))
-    assert hinge_loss(real, fake).item() == pytest.approx(0.5 * (0.5 + 0.5) + 0.5 * (0 + 1))
-    assert generator_loss(fake).item() == pytest.approx(0.5)
-    assert feature_matching(real, fake).item() == pytest.approx((1.0 + 2.0) / 2)
-
-
-def test_the_adaptive_weight_is_the_ratio_of_the_gradients() -> None:
-    last = torch.tensor([1.0, 1.0], requires_grad=True)
-    weight = adaptive_weight((last * torch.tensor([3.0, 4.0])).sum(), last.sum() * 2, last, 1e4)
-    assert weight.item() == pytest.approx(5 / (2 * 2**0.5), rel=1e-3)
-    assert adaptive_weight(last.sum(), last.sum() * 1e-9, last, 10.0).item() == 10.0
-
-
-def test_both_critics_give_the_features_of_every_layer() -> None:
-    volume, flat = Discriminators(4, 2)(torch.rand(2, 1, 16, 16, 16), torch.rand(2, 1, 16, 16))[::-1]
-    assert [f.dim() for f in volume] == [5] * 4 and [f.dim() for f in flat] == [4] * 4
 
 
 def test_the_perceptual_loss_is_zero_for_the_same_slice_and_grows_with_blur() -> None:
@@ -267,20 +238,17 @@ def test_a_run_that_was_killed_goes_on_to_the_very_same_weights_and_codes(tmp_pa
         assert torch.equal(value, other["ema"]["shadow"][key])
 
 
-def test_it_learns_and_does_not_collapse_when_the_critics_open(tmp_path: Path) -> None:
+def test_the_perceptual_term_is_one_of_the_reconstruction(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     write_prepared(config)
-    settings = config["vqgan"] | {"steps": 40, "adversarial_from": 20, "adversarial_ramp": 5, "lr": 4e-3}
-    images = torch.stack([VolumeSet(config, "train").tensor(n) for n in range(3)])
-    torch.manual_seed(1)
-    training = VqGanTraining(config["network"]["vqgan"], settings, 1, one_device(config, "32-true"))
-    training.start_codebook(images)
-    errors, logs = [], []
-    for step in range(40):
-        logs.append(training.step(images, step))
-        if step in (0, 19, 39):
-            errors.append((training.reconstruct(images)[0] - images).abs().mean().item())
-    assert errors[1] < 0.5 * errors[0]
-    assert errors[2] < 1.1 * errors[1]
-    assert "gan" not in logs[19] and logs[39]["adaptive_weight"] > 0
-    assert logs[39]["perplexity"] > 2
+    images = VolumeSet(config, "train").tensor(0)[None]
+    logs = []
+    for weight in (0.0, 1.0):
+        torch.manual_seed(1)
+        settings = config["vqgan"] | {"perceptual": weight}
+        training = VqGanTraining(config["network"]["vqgan"], settings, 1, one_device(config, "32-true"))
+        training.start_codebook(images)
+        log = training.step(images, 0)
+        logs.append(log | {"weight": next(training.model.parameters()).sum().item()})
+    assert "perceptual" not in logs[0] and logs[1]["perceptual"] > 0
+    assert logs[0]["l1"] == logs[1]["l1"] and logs[0]["weight"] != logs[1]["weight"]

@@ -33,8 +33,8 @@ def run(folder: Path, recipe: str, **data: Any) -> dict[str, Any]:
 def mrnet(tmp_path: Path) -> Path:
     """Three exams of other slice counts; the marker is far in front, low and in the last slice but one."""
     for split, number, slices in (("train", 0, 6), ("train", 1, 9), ("valid", 1130, 7)):
-        stack = np.random.default_rng(number).integers(0, 80, (slices, 64, 64)).astype(np.uint8)
-        stack[-2, 60, 3] = 255  # row 60: low; column 3: in front
+        stack = np.random.default_rng(number).integers(0, 80, (slices, 256, 256)).astype(np.uint8)
+        stack[-2, 250, 3] = 255  # row 250: low; column 3: in front
         folder = tmp_path / split / "sagittal"
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / f"{number:04d}.npy", stack)
@@ -43,17 +43,17 @@ def mrnet(tmp_path: Path) -> Path:
 
 
 def test_mrnet_arrays_become_sagittal_volumes_with_the_split_of_the_set(mrnet: Path) -> None:
-    cases = run(mrnet, "mrnet", transform={"crop": [8, 64, 64]})["cases"]
+    cases = run(mrnet, "mrnet", transform={"crop": [8, 256, 256]})["cases"]
     assert {(case["case_id"], case["split"]) for case in cases} == {
         ("mrnet_train_0000", "train"),
         ("mrnet_train_0001", "train"),
         ("mrnet_valid_1130", "val"),
     }
-    assert all(case["shape"] == [8, 64, 64] and case["modality"] == "mr" for case in cases)
+    assert all(case["shape"] == [8, 256, 256] and case["modality"] == "mr" for case in cases)
     array = np.load(mrnet / "prepared" / "mrnet_train_0000" / "mr.npy")
     assert array.dtype == np.float32 and array.min() >= 0
     x, y, z = np.argwhere(array == array.max())[0]
-    assert x == 5 and y == 63 - 3 and z == 63 - 60  # six slices lie in the middle of eight
+    assert x == 5 and y == 255 - 3 and z == 255 - 250  # six slices lie in the middle of eight
     assert array[0].max() == 0, "around the stack lies its own background"
 
 
@@ -66,7 +66,9 @@ def test_mrnet_without_spacing_without_folders_and_with_other_arrays_says_what_i
         find_cases(tmp_path_factory.mktemp("empty"), {"kind": "mrnet", "spacing": [1, 1, 1]})
     np.save(mrnet / "train" / "sagittal" / "0002.npy", np.zeros((64, 64), np.uint8))
     np.save(mrnet / "train" / "sagittal" / "0003.npy", np.array([{}], object), allow_pickle=True)
+    np.save(mrnet / "train" / "sagittal" / "0004.npy", np.zeros((256, 256, 30), np.uint8))
     left_out = {item["case_id"]: item["reason"] for item in run(mrnet, "mrnet")["left_out"]}
+    assert "(256, 256, 30); MRNet's arrays are (slices, 256, 256)" in left_out["mrnet_train_0004"]
     assert "no stack of slices" in left_out["mrnet_train_0002"]
     assert "no array that can be read" in left_out["mrnet_train_0003"]
 
@@ -139,6 +141,19 @@ def test_outside_of_the_breast_is_the_minimum_of_the_image() -> None:
         one_breast(image, np.zeros((4, 3, 3), bool), "left")
 
 
+def test_a_breast_that_reaches_beyond_the_middle_is_no_second_breast() -> None:
+    image = Volume(np.ones((20, 30, 4), np.float32), np.eye(4))
+    breasts = np.zeros(image.shape, bool)
+    breasts[1:10] = True
+    breasts[10, :12] = True
+    assert one_breast(image, breasts, "left").shape == (9, 30, 4)
+    with pytest.raises(InputError, match="no right breast"):
+        one_breast(image, breasts, "right")
+    breasts[15:17] = True  # a small one; the image is parted in its middle, not in that of what is segmented
+    assert one_breast(image, breasts, "left").shape == (9, 30, 4)
+    assert one_breast(image, breasts, "right").shape == (7, 30, 4)
+
+
 def test_the_recipe_of_duke_gives_the_grid_of_the_paper() -> None:
     image = Volume(np.ones((300, 280, 40), np.float32), np.diag([0.7, 0.7, 2.0, 1.0]))
     moved, _ = regrid(image, [], {"spacing": [0.66, 0.66, 3], "resize": [256, 256, 32]}, fill=0.0)
@@ -150,6 +165,9 @@ def test_the_foreground_is_a_cube_in_voxels_around_what_is_above_the_minimum() -
     array[4:10, 5:8, 12:14] = 3
     cube = foreground_cube(Volume(array, np.eye(4)), "cube", 0.0)
     assert cube.shape == (6, 6, 6) and (cube.array > 0).any((1, 2)).all()
+    array += np.random.default_rng(0).uniform(0, 0.1, array.shape).astype(np.float32)
+    with pytest.raises(InputError, match="skull-stripped"):
+        foreground_cube(Volume(array, np.eye(4)), "cube", 0.0)
     with pytest.raises(InputError, match="no foreground"):
         foreground_cube(Volume(np.ones((4, 4, 4)), np.eye(4)), "cube", 0.0)
 

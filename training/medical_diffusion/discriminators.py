@@ -40,9 +40,9 @@ def generator_loss(fake: tuple[Features, Features]) -> torch.Tensor:
 
 
 def feature_matching(real: tuple[Features, Features], fake: tuple[Features, Features]) -> torch.Tensor:
-    """L1 of the critics' features, all layers but the verdict (Wang et al., pix2pixHD, equation 4)."""
+    """Mean L1 of each layer's features but the verdict, summed over layers and critics (pix2pixHD, equation 4)."""
     pairs = [pair for r, f in zip(real, fake, strict=True) for pair in zip(r[:-1], f[:-1], strict=True)]
-    return torch.stack([F.l1_loss(f, r.detach()) for r, f in pairs]).mean()
+    return torch.stack([F.l1_loss(f, r.detach()) for r, f in pairs]).sum()
 
 
 def adaptive_weight(

@@ -2,7 +2,7 @@
 
 Segmentations are NRRD or NIfTI files anywhere below the folder, named with the patient, as the set's supplement has
 them (``Segmentation_Breast_MRI_002_Breast.seg.nrrd``); ``mask`` is their glob. What lies outside of the breasts gets
-the image's minimum; the two sides are parted in the middle of the segmentation, and each is cut to its breast.
+the image's minimum; the image is parted in its middle, as in the paper, and each side is cut to its breast.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from training.sources import dicom
 from training.sources.case import Found, LeftOut, Reading
 
 SIDES = ("left", "right")
+LEAST_SHARE = 0.05  # of the segmented voxels; less is what the other breast has beyond the middle
 
 
 def find(root: Path, settings: Config) -> Found:
@@ -54,16 +55,15 @@ def one_breast(image: Volume, breasts: np.ndarray, side: str) -> Volume:
 
     Raises InputError where that side has none.
     """
-    columns = np.flatnonzero(breasts.any((1, 2)))
-    if not len(columns):
+    if not breasts.any():
         raise InputError("Its segmentation holds no breast, or lies elsewhere than the image.")
-    middle = (columns[0] + columns[-1] + 1) // 2
+    middle = image.shape[0] // 2
     half = breasts.copy()
     half[middle:] &= side == "right"  # X runs to the right
     half[:middle] &= side == "left"
-    inside = np.argwhere(half)
-    if not len(inside):
+    if half.sum() < LEAST_SHARE * breasts.sum():
         raise InputError(f"Its segmentation holds no {side} breast.")
+    inside = np.argwhere(half)
     low, high = inside.min(0), inside.max(0) + 1
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     affine = image.affine.copy()

@@ -19,6 +19,7 @@ from training.config import Config
 from training.sources.case import Case, Found, LeftOut, Reading
 
 _SPLITS = {"train": "train", "valid": "val"}
+PLANE = (256, 256)  # rows and columns of each slice, as the provider has cut them
 
 
 def find(root: Path, settings: Config) -> Found:
@@ -46,6 +47,10 @@ def _read(path: Path, spacing: list[float]) -> Reading:
         raise InputError(f"{path.name} is no array that can be read ({error}); get it again.") from error
     if array.ndim != 3 or array.dtype.kind not in "uif":
         raise InputError(f"{path.name} is no stack of slices but {array.dtype} of shape {array.shape}.")
+    if array.shape[1:] != PLANE:
+        rows, columns = PLANE
+        text = f"{path.name} has the shape {array.shape}; MRNet's arrays are (slices, {rows}, {columns}): get it again."
+        raise InputError(text)
     turned = array.transpose(0, 2, 1)
     affine = np.diag([spacing[0], -spacing[2], -spacing[1], 1.0])
     affine[:3, 3] = -affine[:3, :3] @ (np.array(turned.shape) - 1) / 2
