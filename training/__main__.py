@@ -32,6 +32,7 @@ STAGES = {
     "md-diffusion": ("training.medical_diffusion.diffusion_stage", "train_diffusion"),
     "md-export": ("training.medical_diffusion.export", "export"),
     "md-evaluate": ("training.medical_diffusion.judge", "evaluate_model"),
+    "md-readers": ("training.medical_diffusion.readers", "write_reader_form"),
     "ms-ssim": ("training.medical_diffusion.ms_ssim", "compare"),
 }
 

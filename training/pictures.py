@@ -12,10 +12,12 @@ from PIL import Image, ImageDraw
 from training.metrics.canonical import body_box
 
 TITLE = 14
+GRAYS = (-250.0, 350.0)
+"""HU of black and white: a soft-tissue window wide enough to show bone."""
 
 
-def to_gray(plane: np.ndarray, low: float = -250, high: float = 350) -> np.ndarray:
-    """HU plane (rows, columns) → uint8 in a soft-tissue window wide enough to show bone."""
+def to_gray(plane: np.ndarray, low: float = GRAYS[0], high: float = GRAYS[1]) -> np.ndarray:
+    """HU plane (rows, columns) → uint8, ``low`` black and ``high`` white."""
     return (np.clip((plane.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
 

@@ -27,18 +27,21 @@ Graded = dict[str, dict[str, str]]  # number of the CT → category → grade
 def tally(config: Config) -> None:
     """Read all ``*.json`` in ``evaluate.forms`` and write ``<run>/scorecards/<name>-readers.json``.
 
+    In a config of Medical Diffusion, ``md-readers`` takes the place of ``evaluate``.
+
     Raises:
         InputError: no forms, no key, or a form that does not belong to the key.
     """
-    c, pages = config["evaluate"], Path(config["run"]) / "scorecards"
+    section = "evaluate" if "evaluate" in config else "md-readers"
+    c, pages = config[section], Path(config["run"]) / "scorecards"
     key_path = pages / f"{c['name']}-reader-key.json"
     if not key_path.is_file():
         raise InputError(
-            f"There is no {key_path}: run 'evaluate' for '{c['name']}', which writes the form and its key."
+            f"There is no {key_path}: run '{section}' for '{c['name']}', which writes the form and its key."
         )
     paths = sorted(Path(c["forms"]).glob("*.json")) if c["forms"] else []
     if not paths:
-        raise InputError("There are no filled-in forms: name their folder, evaluate.forms=FOLDER.")
+        raise InputError(f"There are no filled-in forms: name their folder, {section}.forms=FOLDER.")
     key = {number: entry["kind"] for number, entry in json.loads(key_path.read_text(encoding="utf-8")).items()}
     readers = dict(read_form(path, key) for path in paths)
     if len(readers) < len(paths):

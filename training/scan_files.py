@@ -29,6 +29,10 @@ def read_folder(folder: Path, real: list[Scan]) -> tuple[list[Scan], bool]:
     )
     by_name = {path.name.split(".")[0]: path for path in paths}
     paired = all(scan.name in by_name for scan in real)
+    if not paths and any(folder.glob("*/mr.nii.gz")):
+        raise InputError(
+            f"{folder} holds MR images, and scorecards are about CT; use the stages ms-ssim and md-readers."
+        )
     if len(paths) < FEWEST:
         raise InputError(f"{folder} holds {len(paths)} CTs; at least {FEWEST} (NIfTI or NRRD) are needed.")
     if not paired:

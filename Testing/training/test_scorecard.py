@@ -181,6 +181,7 @@ def test_the_reader_form_does_not_tell_which_is_which_and_the_key_does() -> None
     assert not any(entry["name"] in page for entry in key.values())
     assert page.count("<fieldset>") == 6 * len(CATEGORIES) and page.count('value="D"') == 6 * len(CATEGORIES)
     assert reader_form(real, made, 3, seed=5)[1] != key
+    assert "recognizable as CT" in page and "{noun}" not in page
 
 
 def test_radimagenet_weights_are_read_without_pickle_and_checked(tmp_path: Path) -> None:

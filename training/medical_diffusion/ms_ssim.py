@@ -119,6 +119,11 @@ def likeness(
     }
 
 
+def made_paths(folder: Path) -> list[Path]:
+    """The volumes of ``synthct generate``, CT or MR, anywhere in a folder."""
+    return sorted([*folder.rglob("ct.nii.gz"), *folder.rglob("mr.nii.gz")])
+
+
 def read_made(path: Path, intensity: Config, shape: tuple[int, ...]) -> np.ndarray:
     """A volume of ``synthct generate``, normalized like the real ones. Raises InputError for another size."""
     volume = normalize(np.asarray(nib.load(path).dataobj, np.float32), intensity)  # type: ignore[attr-defined]
@@ -133,8 +138,7 @@ def compare(config: Config) -> None:
     measure = ms_ssim_as_published if settings["paper_compatible"] else ms_ssim
     volumes = VolumeSet(config, "train")
     shape, intensity = volumes.array(0).shape, config["volumes"]["intensity"]
-    folder = Path(settings["made"])
-    paths = sorted([*folder.rglob("ct.nii.gz"), *folder.rglob("mr.nii.gz")])
+    paths = made_paths(Path(settings["made"]))
     readers: dict[str, tuple[int, Callable[[int], np.ndarray]]] = {
         "made": (len(paths), lambda n: read_made(paths[n], intensity, shape)),
         "real": (len(volumes), volumes.array),
@@ -145,7 +149,7 @@ def compare(config: Config) -> None:
     }
     gap = found["made"]["mean"] - found["real"]["mean"]
     compatible = settings["paper_compatible"]
-    protocol = {"kernel": NOTEBOOK_KERNEL if compatible else KERNEL, "sigma": SIGMA}
+    protocol: dict[str, Any] = {"kernel": NOTEBOOK_KERNEL if compatible else KERNEL, "sigma": SIGMA}
     protocol |= {"weights": WEIGHTS if compatible else scale_weights(shape)}
     protocol |= {"paper_compatible": compatible, "size": list(shape)}
     result = {**found, "gap": gap, "protocol": protocol, "command": command(), "commit": commit()}
