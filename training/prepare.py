@@ -25,8 +25,8 @@ from training.config import Config
 from training.files import write_json
 from training.recipes import with_recipe
 from training.regrid import AIR, regrid, straighten
-from training.sources import find_cases
 from training.sources.case import Case, LeftOut
+from training.sources.together import find_all
 from training.split import split_patients
 
 MANY_LABELS = 20
@@ -56,7 +56,7 @@ def prepare(config: Config) -> None:
     out = Path(config["prepared"])
     out.mkdir(parents=True, exist_ok=True)
     limit = limits(config.get("checks", {}))
-    found = [(item, settings) for settings in _sources(config) for item in find_cases(settings["path"], settings)]
+    found = find_all(_sources(config))
     splits = _splits([item for item, _ in found if isinstance(item, Case)], config)
     kept: list[dict] = []
     left_out: list[dict] = []

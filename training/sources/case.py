@@ -29,9 +29,11 @@ class Reading:
 class Case:
     """A case before it is read.
 
-    ``patient`` decides the split; ``files`` tell whether the case has changed since it was prepared; ``read`` raises
-    InputError. ``split``: given by the data set, else None. ``trusted``: checked by hand, so that a failed check is
-    listed and does not leave the case out. ``facts``: further entries for ``cases.json``.
+    ``patient`` decides the split; ``identified``: it is an id of headers, of a manifest or of the config's pattern, not
+    just the name of a file, so that it is the same person in every source. ``files`` tell whether the case has changed
+    since it was prepared; ``read`` raises InputError. ``split``: given by the data set, else None. ``trusted``: checked
+    by hand, so that a failed check is listed and does not leave the case out. ``facts``: further entries for
+    ``cases.json``.
     """
 
     case_id: str
@@ -41,6 +43,7 @@ class Case:
     split: str | None = None
     region: tuple[str, ...] = ()
     trusted: bool = False
+    identified: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
 

@@ -111,6 +111,7 @@ def _series_case(root: Path, members: list[Header], label_files: list[Header], s
         patient=patient,
         files=files,
         read=partial(_read, slices, [h.path for h in own], len(members) - len(slices), settings),
+        identified=True,
         region=_BODY_PARTS.get(first.body_part.upper().replace(" ", "").replace("_", ""), ()),
     )
 

@@ -72,7 +72,8 @@ def image_case(root: Path, path: Path, labels: list[Path], settings: Config) -> 
     files = [path]
     for entry in labels:
         files.extend(mask_files(entry) if entry.is_dir() else [entry])
-    return Case(name, patient, tuple(files), partial(read_case, path, labels, settings))
+    read = partial(read_case, path, labels, settings)
+    return Case(name, patient, tuple(files), read, identified=bool(settings.get("patient")))
 
 
 def read_case(path: Path, labels: list[Path], settings: Config) -> Reading:

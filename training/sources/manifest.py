@@ -36,6 +36,7 @@ def find(root: Path, settings: Config) -> Found:
             split=row["split"],
             region=tuple(row["region"].split(";")),
             trusted=True,
+            identified=bool(row.get("patient")),
             facts={
                 "group": case_id.split("_")[0],
                 "has_many_organ_labels": row["has_many_organ_labels"] == "yes",
