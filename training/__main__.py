@@ -13,7 +13,7 @@ from training.run_folder import record_start
 
 STAGES = {
     "prepare": ("training.prepare", "prepare"),
-    "label": ("training.pseudo_labels", "label"),
+    "label": ("training.label", "label"),
     "lesions": ("training.lesion_cases", "lesion_cases"),
     "autoencoder": ("training.autoencoder", "train_autoencoder"),
     "encode": ("training.encode", "encode"),

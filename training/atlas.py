@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
+from training.files import load_array, save_array
 from training.prepare import read_cases
 
 if TYPE_CHECKING:
@@ -76,12 +77,16 @@ def register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
 
 
 def carried_labels(prepared: Path, atlas_id: str, case: Case) -> np.ndarray:
-    """Labels of case ``atlas_id`` on the grid of ``case`` (uint8 MAISI ids); kept in ``carried_<atlas>.npy``."""
-    kept = Path(prepared) / case.meta["case_id"] / f"carried_{atlas_id}.npy"
-    if kept.is_file():
-        return np.load(kept)
+    """Labels of case ``atlas_id`` on the grid of ``case`` (uint8 MAISI ids).
+
+    Kept in ``carried_<atlas>.npy``, which counts as long as it is whole and newer than what it was made from.
+    """
+    own, folder = Path(prepared) / case.meta["case_id"], Path(prepared) / atlas_id
+    kept, made_from = own / f"carried_{atlas_id}.npy", (own / "ct.npy", folder / "ct.npy", folder / "labels.npy")
     meta = next(m for m in read_cases(prepared, "train") if m["case_id"] == atlas_id)
-    folder = Path(prepared) / atlas_id
+    carried = load_array(kept)
+    if carried is not None and kept.stat().st_mtime_ns >= max(path.stat().st_mtime_ns for path in made_from):
+        return carried
     affine = np.asarray(meta["affine"])
     moving = to_itk(np.load(folder / "ct.npy"), affine)
     labels = to_itk(np.load(folder / "labels.npy"), affine)
@@ -89,5 +94,5 @@ def carried_labels(prepared: Path, atlas_id: str, case: Case) -> np.ndarray:
     transform = register(fixed, moving)
     result = sitk.Resample(labels, fixed, transform, sitk.sitkNearestNeighbor, 0)
     carried = np.ascontiguousarray(sitk.GetArrayFromImage(result).transpose(2, 1, 0))
-    np.save(kept, carried)
+    save_array(kept, carried)
     return carried

@@ -34,6 +34,8 @@ from training.scale_factor import Sums, scale_factor_of, settled_scale_factor
 from training.settings import read_settings, require_keys
 
 MULTIPLE = 16  # latent downsampling 4 × U-Net downsampling 4
+FACTS = ("spacing", "group", "has_many_organ_labels", "modality")
+"""Entries of a prepared case that its latents, or what the index says about them, depend on."""
 
 
 def mirror_table() -> np.ndarray:
@@ -105,25 +107,35 @@ class Encoder:
         Made only if there is none yet that was made from the same autoencoder, data and settings.
         """
         path = self.out / f"{meta['case_id']}.json"
-        state = self._state(meta)
+        files = self._files(meta)
+        state = self._state(meta, [(file.stat().st_size, file.stat().st_mtime_ns) for file in files])
         record = read_json(path)
-        whole = record.get("state") == state and all((self.out / e["file"]).is_file() for e in record["entries"])
-        if not whole:
-            record = {"state": state, **self._encode(meta)}
-            write_json(path, record)
+        whole = "entries" in record and all((self.out / e["file"]).is_file() for e in record["entries"])
+        if whole and record["state"] == state:
+            return record
+        # Files that were written again may hold what they held; reading them takes less than encoding them.
+        content = self._state(meta, [sha256_of(file) for file in files], {key: meta.get(key) for key in FACTS})
+        if not (whole and record.get("content") == content):
+            path.unlink(missing_ok=True)
+            record = self._encode(meta)
+        record |= {"state": state, "content": content}
+        write_json(path, record)
         return record
 
-    def _state(self, meta: dict[str, Any]) -> str:
-        """Changes with everything that the latents of a case depend on."""
+    def _files(self, meta: dict[str, Any]) -> list[Path]:
+        """Image and mask of a case. Raises InputError if one is missing."""
         folder = self.prepared / meta["case_id"]
         files = [folder / f"{modality_of(meta)}.npy", folder / "mask.npy"]
         missing = [str(path) for path in files if not path.is_file()]
         if missing:
             raise InputError(f"{missing[0]} is missing: run the stages 'prepare' and 'label' first.")
-        sizes = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        return files
+
+    def _state(self, meta: dict[str, Any], *seen: Any) -> str:
+        """Changes with everything that the latents of a case depend on; ``seen``: what tells its data apart."""
         used = {key: self.settings[key] for key in ("versions", "native", "spacing")}
         used |= {"images": True} if self.settings["images"] else {}
-        text = json.dumps([self.fingerprint, self.seed, meta["split"], used, sizes], sort_keys=True)
+        text = json.dumps([self.fingerprint, self.seed, meta["split"], used, *seen], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _encode(self, meta: dict[str, Any]) -> dict[str, Any]:

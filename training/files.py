@@ -37,6 +37,14 @@ def save_array(path: Path, array: np.ndarray) -> None:
     part.replace(path)
 
 
+def load_array(path: Path) -> np.ndarray | None:
+    """An ``.npy``; None where it is absent or damaged and has to be made anew."""
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError):
+        return None
+
+
 def save_latent(path: Path, **arrays: Any) -> None:
     """Write arrays as an ``.npz`` that is read often and hardly shrinks, atomically and without compression."""
     _save_arrays(np.savez, path, arrays)

@@ -1,4 +1,4 @@
-"""Stage *label*: a full conditioning mask for every prepared case, also where nobody drew one.
+"""What the mask of a case shows, also where nobody drew one.
 
 Given labels are kept as they are. What is missing is filled from the CT itself, by rules that only claim what HU and
 position show: body outline, lung, airway, bone, brain inside the skull, paraspinal muscle. Where a labeled case covers
@@ -16,9 +16,6 @@ from scipy import ndimage
 from SynthCTLib.body import body_from_ct
 from SynthCTLib.labels import load_vocabulary
 from SynthCTLib.volume import Volume
-from training.config import Config
-from training.files import save_array, write_json
-from training.prepare import read_cases
 
 BODY, TRACHEA, BRAIN, SKULL, CORD, STERNUM = 200, 57, 22, 120, 121, 122
 PARASPINAL = {"left": 104, "right": 105}
@@ -284,27 +281,3 @@ def carry_over(case: Case, carried: np.ndarray, bone: np.ndarray, lung: np.ndarr
         near = found & (distance < 40)
         result[near] = carried[tuple(axis[near] for axis in nearest)]
     return result
-
-
-def label(config: Config) -> None:
-    """Write ``mask.npy`` for every prepared case and ``masks.json`` with how each was made."""
-    from training.atlas import carried_labels
-
-    prepared = Path(config["prepared"])
-    made = {}
-    for split in ("train", "val"):
-        for meta in read_cases(prepared, split):
-            folder = prepared / meta["case_id"]
-            case = Case(folder, meta)
-            atlas = config["label"]["atlas"].get(meta["case_id"])
-            carried = carried_labels(prepared, atlas, case) if atlas else None
-            mask = pseudo_label(case, carried)
-            save_array(folder / "mask.npy", mask)
-            made[meta["case_id"]] = {
-                "given": int((case.given > 0).sum()),
-                "labels": len(np.unique(mask)),
-                "atlas": atlas,
-                "body_share": float(case.body.mean()),
-            }
-            print(meta["case_id"], made[meta["case_id"]], flush=True)
-    write_json(prepared / "masks.json", made)
