@@ -23,7 +23,7 @@ from SynthCTLib.labels import load_vocabulary
 from training.autoencoder_start import trained_autoencoder
 from training.config import Config
 from training.files import write_json
-from training.intensities import CT_WINDOW, open_image
+from training.intensities import CT_WINDOW, modality_of, open_image
 from training.metrics.organ_hu import median_by_label
 from training.metrics.summary import summary
 from training.perceptual import even_slices, perceptual_distance
@@ -109,7 +109,7 @@ def _bias_of(
     """Bias of each organ of a labeled CT; adds the mean absolute error inside the body to ``scores``."""
     folder = Path(config["prepared"]) / meta["case_id"]
     path = next((p for p in (folder / "mask.npy", folder / "labels.npy") if p.is_file()), None)
-    if path is None or meta.get("modality", "ct") != "ct":
+    if path is None or modality_of(meta) != "ct":
         return {}
     mask = np.load(path)
     low, high = CT_WINDOW

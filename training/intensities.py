@@ -48,11 +48,19 @@ class Image:
 
 def modality_of(meta: Mapping[str, Any]) -> str:
     """``ct`` or ``mr`` of a prepared case. Raises InputError for another modality."""
-    stated = str(meta.get("modality", "ct")).lower()
+    stated = str(meta.get("modality", "ct"))
+    family = family_of(stated)
+    if family is None:
+        raise InputError(f"The case {meta['case_id']} has the modality '{stated}'; the autoencoder knows CT and MR.")
+    return family
+
+
+def family_of(modality: str) -> str | None:
+    """``ct`` or ``mr`` of a modality such as ``ct_contrast`` or ``mri_t1``; None for another one."""
     for family in ("ct", "mr"):
-        if stated == family or stated.startswith((f"{family}_", f"{family}i")):
+        if modality.lower() == family or modality.lower().startswith((f"{family}_", f"{family}i")):
             return family
-    raise InputError(f"The case {meta['case_id']} has the modality '{stated}'; the autoencoder knows CT and MR.")
+    return None
 
 
 def open_image(prepared: Path, meta: Mapping[str, Any]) -> Image:

@@ -18,6 +18,7 @@ from SynthCTLib.labels import load_vocabulary
 from training.config import Config
 from training.encode import kind_of
 from training.files import save_array, write_json
+from training.intensities import modality_of
 from training.prepare import read_cases
 from training.settings import read_settings
 from training.simulated_lesions import simulate_lesions
@@ -34,9 +35,7 @@ def lesion_cases(config: Config) -> None:
         _share_files(prepared / meta["case_id"], folder / meta["case_id"])
         rng = np.random.default_rng([config["seed"], number])
         kind = kind_of(meta, settings["versions"])
-        wanted = (
-            settings["versions"].get(kind, 0) if meta["split"] == "train" and meta.get("modality", "ct") == "ct" else 0
-        )
+        wanted = settings["versions"].get(kind, 0) if meta["split"] == "train" and modality_of(meta) == "ct" else 0
         for version in range(int(wanted) + int(rng.random() < wanted % 1)):
             found = _write_version(prepared, folder, meta, version, settings["count"], rng)
             if found is not None:

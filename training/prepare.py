@@ -23,6 +23,8 @@ from SynthCTLib.volume import Volume
 from training.checks import check_grid, check_labels, check_spread, check_values, limits
 from training.config import Config
 from training.files import write_json
+from training.intensities import family_of
+from training.model_conditions import MODALITY_CLASSES
 from training.recipes import with_recipe
 from training.regrid import AIR, regrid, straighten
 from training.sources.case import Case, LeftOut
@@ -93,9 +95,12 @@ def content_hash(cases: list[dict]) -> str:
 
 
 def _sources(config: Config) -> list[Config]:
-    """Settings of each source, its recipe included, ``path`` as a Path."""
+    """Settings of each source, its recipe included, ``path`` as a Path. Raises InputError for an unknown modality."""
     listed = config.get("sources") or [{"path": config["source"], **config.get("data", {"kind": "manifest"})}]
-    return [{**with_recipe(settings), "path": Path(settings["path"])} for settings in listed]
+    sources = [{**with_recipe(settings), "path": Path(settings["path"])} for settings in listed]
+    for settings in sources:
+        _modality(settings)
+    return sources
 
 
 def _splits(cases: list[Case], config: Config) -> dict[str, str]:
@@ -162,11 +167,13 @@ def _convert(
 
 
 def _modality(settings: Config) -> str:
-    """``ct`` or ``mr``. Raises InputError for anything else."""
+    """``ct`` or ``mr`` of the source's images. Raises InputError for a modality that no model can be told."""
     stated = str(settings.get("modality", "ct")).lower()
-    if stated not in ("ct", "mr"):
-        raise InputError(f"There is no modality '{stated}' here; use ct or mr.")
-    return stated
+    family = family_of(stated)
+    if family is None or stated not in MODALITY_CLASSES:
+        known = ", ".join(name for name in MODALITY_CLASSES if family_of(name))
+        raise InputError(f"There is no modality '{stated}' here; use one of {known}.")
+    return family
 
 
 def _refuse(notes: list[Finding]) -> None:

@@ -2,7 +2,8 @@
 
 Settings are those of the config's ``data``, over those of a recipe (:mod:`training.recipes`): ``kind``, ``image``,
 ``patient`` (pattern), ``labels`` (name or number → label), ``extra_labels``, ``scheme``, ``region``, ``collection``,
-``licence``, ``citation``; ``modality``: ``ct``, or ``mr`` for images without a unit.
+``licence``, ``citation``; ``modality``: ``ct``, or ``mr`` for images without a unit, or one of their classes such as
+``mri_t1`` (:data:`training.model_conditions.MODALITY_CLASSES`).
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _with_settings(item: Case | LeftOut, settings: Config) -> Case | LeftOut:
     prefix = f"{group}_" if "group" in settings else ""
     facts = {key: settings.get(key, unsaid) for key, unsaid in UNSAID.items()}
     if "modality" in settings:
-        facts["modality"] = settings["modality"]
+        facts["modality"] = str(settings["modality"]).lower()
     return dataclasses.replace(
         item,
         case_id=item.case_id if item.trusted else prefix + item.case_id,

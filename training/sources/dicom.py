@@ -1,7 +1,7 @@
 """A folder of DICOM files in any order: each CT series is a case; RTSTRUCT and SEG files give its labels.
 
-With ``modality`` ``mr`` the MR series are the cases; ``series`` is a pattern for the series description. Other series
-(PET, localizers, radiographs) and files that cannot be read are listed with the reason.
+With ``modality`` ``mr`` (or a class of it, as ``mri_t1``) the MR series are the cases; ``series`` is a pattern for the
+series description. Other series (PET, localizers, radiographs) and unreadable files are listed with the reason.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from SynthCTLib.findings import Finding
 from SynthCTLib.reading_folder import SUFFIXES
 from SynthCTLib.volume import Volume
 from training.config import Config
+from training.intensities import family_of
 from training.sources.case import Case, Found, LeftOut, Reading
 from training.sources.dicom_header import Header, header_of, is_dicom
 from training.sources.dicom_labels import read_dicom_labels
@@ -92,7 +93,7 @@ def _series_case(root: Path, members: list[Header], label_files: list[Header], s
     folder = first.path.parent.relative_to(root)
     where = f"{folder.as_posix()} (series {first.series[-12:]})"
     slices = [header for header in members if not header.localizer]
-    wanted = settings.get("modality", "ct").upper()
+    wanted = (family_of(settings.get("modality", "ct")) or "").upper()
     if first.modality != wanted:
         return LeftOut(where, f"modality {first.modality or 'not stated'}, not {wanted}")
     if settings.get("series") and not re.search(settings["series"], first.description, re.IGNORECASE):
