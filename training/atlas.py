@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
+from SynthCTLib.errors import InputError
 from training.files import load_array, save_array
 from training.prepare import read_cases
 
@@ -79,11 +80,17 @@ def register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
 def carried_labels(prepared: Path, atlas_id: str, case: Case) -> np.ndarray:
     """Labels of case ``atlas_id`` on the grid of ``case`` (uint8 MAISI ids).
 
-    Kept in ``carried_<atlas>.npy``, which counts as long as it is whole and newer than what it was made from.
+    Kept in ``carried_<atlas>.npy``, which counts as long as it is whole and newer than what it was made from. Raises
+    InputError where the atlas is no labeled training CT.
     """
     own, folder = Path(prepared) / case.meta["case_id"], Path(prepared) / atlas_id
     kept, made_from = own / f"carried_{atlas_id}.npy", (own / "ct.npy", folder / "ct.npy", folder / "labels.npy")
-    meta = next(m for m in read_cases(prepared, "train") if m["case_id"] == atlas_id)
+    meta = next((m for m in read_cases(prepared, "train") if m["case_id"] == atlas_id), None)
+    if meta is None or not all(path.is_file() for path in made_from):
+        raise InputError(
+            f"label.atlas gives {case.meta['case_id']} the labels of {atlas_id}, which is no prepared training CT with "
+            "labels; prepare it, or correct the entry."
+        )
     carried = load_array(kept)
     if carried is not None and kept.stat().st_mtime_ns >= max(path.stat().st_mtime_ns for path in made_from):
         return carried

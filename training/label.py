@@ -24,15 +24,20 @@ from training.foreground import body_from_mr
 from training.intensities import modality_of
 from training.prepare import read_cases
 from training.pseudo_labels import BODY, Case, pseudo_label
+from training.settings import read_settings, require_keys
 
 RULES = 1
 """Goes up when the rules for masks change, so that every case is labeled again."""
 
 
 def label(config: Config) -> None:
-    """Write ``mask.npy`` for every prepared case and ``masks.json`` with how each was made."""
+    """Write ``mask.npy`` for every prepared case and ``masks.json`` with how each was made.
+
+    Raises InputError where nothing is prepared yet or ``label.atlas`` cannot be followed.
+    """
+    require_keys(config, "prepared")
     prepared = Path(config["prepared"])
-    atlases = config["label"]["atlas"]
+    atlases = read_settings({"label": {}, **config}, "label")["atlas"]
     made = {}
     for split in ("train", "val"):
         for meta in read_cases(prepared, split):

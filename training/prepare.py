@@ -27,6 +27,7 @@ from training.intensities import family_of
 from training.model_conditions import MODALITY_CLASSES
 from training.recipes import with_recipe
 from training.regrid import AIR, regrid, straighten
+from training.settings import read_top_level, require_keys
 from training.sources.case import Case, LeftOut
 from training.sources.together import find_all
 from training.split import split_patients
@@ -53,11 +54,15 @@ def prepare(config: Config) -> None:
 
     The config has ``source`` and ``data`` (settings of :mod:`training.sources`; without it, a folder with a manifest),
     or ``sources``, a list of such settings with a ``path`` each; ``prepared``, ``splits``, ``split``, ``exclude``,
-    ``checks``.
+    ``checks``. Raises InputError where one of these is missing or wrong, and where no case could be used.
     """
+    if not config.get("sources"):
+        require_keys(config, "source")
+    require_keys(config, "prepared")
+    config = read_top_level(config, "prepare")
     out = Path(config["prepared"])
     out.mkdir(parents=True, exist_ok=True)
-    limit = limits(config.get("checks", {}))
+    limit = limits(config["checks"])
     found = find_all(_sources(config))
     splits = _splits([item for item, _ in found if isinstance(item, Case)], config)
     kept: list[dict] = []
@@ -96,7 +101,7 @@ def content_hash(cases: list[dict]) -> str:
 
 def _sources(config: Config) -> list[Config]:
     """Settings of each source, its recipe included, ``path`` as a Path. Raises InputError for an unknown modality."""
-    listed = config.get("sources") or [{"path": config["source"], **config.get("data", {"kind": "manifest"})}]
+    listed = config.get("sources") or [{**config["data"], "path": config["source"]}]
     sources = [{**with_recipe(settings), "path": Path(settings["path"])} for settings in listed]
     for settings in sources:
         _modality(settings)
@@ -105,7 +110,7 @@ def _sources(config: Config) -> list[Config]:
 
 def _splits(cases: list[Case], config: Config) -> dict[str, str]:
     """Patient → split: what the data set says, unless the config does not keep it; else by hash."""
-    rule = config.get("split", {"train": 0.9, "val": 0.1})
+    rule = config["split"]
     given: dict[str, str] = {}
     if rule.get("keep", True):
         for case in cases:
@@ -119,8 +124,8 @@ def _splits(cases: list[Case], config: Config) -> dict[str, str]:
 
 
 def _not_wanted(case_id: str, split: str, config: Config) -> str | None:
-    excluded = config.get("exclude", {}).get(case_id)
-    if excluded is None and split not in config.get("splits", ["train", "val"]):
+    excluded = config["exclude"].get(case_id)
+    if excluded is None and split not in config["splits"]:
         return f"split {split} is not used"
     return excluded
 

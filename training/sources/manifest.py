@@ -10,17 +10,30 @@ import csv
 from functools import partial
 from pathlib import Path
 
+from SynthCTLib.errors import InputError
 from SynthCTLib.reading import read_image
 from SynthCTLib.reading_nifti import read_nifti_labels
 from SynthCTLib.volume import Volume
 from training.config import Config
 from training.sources.case import Case, Found, LeftOut, Reading
 
+COLUMNS = ("case_id", "split", "has_ct", "region", "collection", "licence", "citation", "has_many_organ_labels")
+
 
 def find(root: Path, settings: Config) -> Found:
-    """The rows of the manifest in its order."""
-    with (root / "manifest.csv").open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
+    """The rows of the manifest in its order. Raises InputError where there is none, or one without these columns."""
+    path = root / "manifest.csv"
+    if not path.is_file():
+        raise InputError(
+            f"{root} has no manifest.csv, which 'prepare' looks for where the config has no 'data'. For a folder of "
+            'images or DICOM use training/configs/own_folder.json, or add "data": {"kind": "auto"} to the config.'
+        )
+    with path.open(newline="", encoding="utf-8") as handle:
+        reader = csv.DictReader(handle, restval="")
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(f"{path} has no column '{missing[0]}'; it needs {', '.join(COLUMNS)}.")
+        rows = list(reader)
     for row in rows:
         case_id = row["case_id"]
         if row["has_ct"] != "yes":
